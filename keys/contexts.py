@@ -1,0 +1,100 @@
+"""Every label, personalisation and context encoding of the system, in one table.
+
+Invariants:
+- a label is used for one purpose, ends in its version and is never used again with another meaning;
+- variable-length fields are length-prefixed, so that no two different inputs encode alike;
+- contexts are built from what the caller knows (session, catalog), never from the sealed bytes themselves.
+
+Notation: `LP(x)` is a two-byte big-endian length followed by the UTF-8 bytes of x; `‖` joins.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from keys.errors import Malformed
+from keys.ids import Generation, KeyId, PatientRef, RecordingId, TenantId
+
+# Labels, each followed by one zero byte in the context that it opens.
+FILE: Final = b"replayvault/file/v1"
+RECORDING_KEY: Final = b"replayvault/recording-key/v1"
+PATIENT_KEY: Final = b"replayvault/patient-key/v1"
+MASTER_KEY: Final = b"replayvault/master-key/v1"
+METADATA: Final = b"replayvault/metadata/v1"
+SUMMARY: Final = b"replayvault/summary/v1"
+JOB: Final = b"replayvault/job/v1"
+
+# BLAKE2b personalisations, sixteen bytes each.
+PERSON_WRAP: Final = b"replayvault-wrp1"
+PERSON_PATIENT_KEY: Final = b"replayvault-pky1"
+PERSON_METADATA: Final = b"replayvault-mta1"
+PERSON_SESSION_ID: Final = b"replayvault-sid1"
+PERSON_SESSION_SEAL: Final = b"replayvault-ses1"
+PERSON_TIER_ID: Final = b"replayvault-tid1"
+PERSON_SERVICE_TOKEN: Final = b"replayvault-svc1"
+PERSON_PSEUDONYM: Final = b"replayvault-psd1"
+PERSON_AUDIT_CHAIN: Final = b"replayvault-aud1"
+
+_LENGTH: Final = struct.Struct(">H")
+_GENERATION: Final = struct.Struct(">I")
+
+
+def lp(text: str) -> bytes:
+    """`LP(text)`; raises `Malformed` beyond 65 535 bytes."""
+    data = text.encode()
+    if len(data) > 0xFFFF:  # noqa: PLR2004 - the largest two-byte length
+        raise Malformed("a context field has at most 65535 bytes")
+    return _LENGTH.pack(len(data)) + data
+
+
+def file_context(*, header_prefix: bytes, tenant: TenantId, patient: PatientRef, role: str) -> bytes:
+    """Context of a sealed object: label ‖ 00 ‖ header[0:72] ‖ LP(tenant) ‖ LP(patient) ‖ LP(role)."""
+    return FILE + b"\0" + header_prefix + lp(tenant) + lp(patient) + lp(role)
+
+
+def recording_key_context(
+    *,
+    tenant: TenantId,
+    patient: PatientRef,
+    patient_key_id: KeyId,
+    generation: Generation,
+    recording_id: RecordingId,
+    recording_key_id: KeyId,
+) -> bytes:
+    """Context of a recording key wrapped under a patient key."""
+    return b"".join(
+        (
+            RECORDING_KEY + b"\0",
+            lp(tenant),
+            lp(patient),
+            patient_key_id.bytes,
+            _GENERATION.pack(generation),
+            recording_id.bytes,
+            recording_key_id.bytes,
+        ),
+    )
+
+
+def patient_key_context(
+    *, tenant: TenantId, patient: PatientRef, key_id: KeyId, generation: Generation
+) -> bytes:
+    """Context of a master half under the master key, and of joining the two halves."""
+    return PATIENT_KEY + b"\0" + lp(tenant) + lp(patient) + key_id.bytes + _GENERATION.pack(generation)
+
+
+def master_key_context(*, name: str, version: int) -> bytes:
+    """Context of one version of a local master key under a passphrase."""
+    return MASTER_KEY + b"\0" + lp(name) + _GENERATION.pack(version)
+
+
+def recording_data_context(
+    label: bytes,
+    *,
+    tenant: TenantId,
+    patient: PatientRef,
+    recording_id: RecordingId,
+    recording_key_id: KeyId,
+) -> bytes:
+    """Context of data sealed under a recording key; `label` is `METADATA` or `SUMMARY`."""
+    return label + b"\0" + lp(tenant) + lp(patient) + recording_id.bytes + recording_key_id.bytes

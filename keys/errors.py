@@ -1,0 +1,70 @@
+"""What the strongroom raises.
+
+KeysError
+├── MalformedId            a reference or id that is not of its form
+├── Malformed              sealed bytes that are not of their form (length, version, reserved bits)
+├── KeyMismatch            the key commitment differs: another key, or another context
+├── Damaged                the key is right and the bytes are not authentic
+├── InvalidToken           a bearer token that opens nothing
+│   ├── Expired            its time is over, or has not come
+│   └── WrongKind          a ticket where a session is due, or the reverse
+├── NoSuchKey              the key that the bytes name is not at hand
+├── PatientErased          the patient's erasure share is destroyed
+├── KeyConflict            another writer was first
+├── MasterUnavailable      the KMS cannot be reached or refuses
+└── MasterUnusable         key file or passphrase cannot be used; the sentence says what to do
+"""
+
+from __future__ import annotations
+
+
+class KeysError(Exception):
+    """Root of everything that `keys` raises."""
+
+
+class MalformedId(KeysError):
+    """A reference or id that is not of its form."""
+
+
+class Malformed(KeysError):
+    """Sealed bytes of a wrong length, an unknown version or with a reserved bit set."""
+
+
+class KeyMismatch(KeysError):
+    """The commitment does not match: these bytes were sealed under another key or for another place."""
+
+
+class Damaged(KeysError):
+    """The key is right, but the bytes are not authentic."""
+
+
+class InvalidToken(KeysError):
+    """A bearer token that opens nothing."""
+
+
+class Expired(InvalidToken):
+    """A bearer token whose time is over, or lies ahead."""
+
+
+class WrongKind(InvalidToken):
+    """A ticket where a session is due, or the reverse."""
+
+
+class NoSuchKey(KeysError):
+    """The key that sealed bytes name is not at hand."""
+
+
+class PatientErased(KeysError):
+    """The patient's erasure share is gone, and with it every key of the patient."""
+
+
+class KeyConflict(KeysError):
+    """Another writer changed the same key first."""
+
+
+class MasterUnavailable(KeysError):
+    """The key management service cannot be reached or refuses."""
+
+
+class MasterUnusable(KeysError):
+    """A master key file or passphrase that cannot be used; the message says what to do."""

@@ -1,0 +1,1 @@
+"""Master keys: they wrap the master halves of patient keys and never leave their keeper."""

@@ -1,0 +1,98 @@
+"""The key plane's tables, and the ground that the catalog's tables stand on as well.
+
+Invariants: times are aware UTC datetimes on both engines; ids are UUIDs; constraint names follow one convention, so
+that migrations can name them; the share store has a metadata, and so a database, of its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    Uuid,
+)
+
+REFERENCE_LENGTH: Final = 128
+_NAMES: Final = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+catalog_metadata = MetaData(naming_convention=_NAMES)
+shares_metadata = MetaData(naming_convention=_NAMES)
+
+
+class Moment(TypeDecorator[dt.datetime]):
+    """An aware UTC datetime. SQLite forgets the zone; this puts it back and refuses naive values."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> Any:
+        """To the database: UTC, naive on SQLite."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime is not a moment")
+        utc = value.astimezone(dt.UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """From the database: aware, in UTC."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+def reference(name: str, *, primary_key: bool = False, nullable: bool = False) -> Column[str]:
+    """A column for a tenant, patient or consultation reference."""
+    return Column(name, String(REFERENCE_LENGTH), primary_key=primary_key, nullable=nullable)
+
+
+patient_keys = Table(
+    "patient_keys",
+    catalog_metadata,
+    reference("tenant", primary_key=True),
+    reference("patient", primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("key_id", Uuid, nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("master_name", String(128), nullable=False),
+    Column("master_version", Integer, nullable=False),
+    Column("wrapped_half", LargeBinary, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+recording_wraps = Table(
+    "recording_wraps",
+    catalog_metadata,
+    Column("recording_id", Uuid, ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True),
+    Column("patient_key_id", Uuid, primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+erasure_shares = Table(
+    "erasure_shares",
+    shares_metadata,
+    reference("tenant", primary_key=True),
+    reference("patient", primary_key=True),
+    Column("share", LargeBinary, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""The workshop: ffmpeg between two loopback URLs. Knows nothing of keys, stores or the catalog."""
