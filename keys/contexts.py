@@ -23,7 +23,8 @@ PATIENT_KEY: Final = b"replayvault/patient-key/v1"
 MASTER_KEY: Final = b"replayvault/master-key/v1"
 METADATA: Final = b"replayvault/metadata/v1"
 SUMMARY: Final = b"replayvault/summary/v1"
-JOB: Final = b"replayvault/job/v1"
+# The `label` field of a worker handover, which is JSON in a sealed box.
+HANDOVER: Final = "replayvault/handover/v1"
 
 # BLAKE2b personalisations, sixteen bytes each.
 PERSON_WRAP: Final = b"replayvault-wrp1"
@@ -35,6 +36,7 @@ PERSON_TIER_ID: Final = b"replayvault-tid1"
 PERSON_SERVICE_TOKEN: Final = b"replayvault-svc1"
 PERSON_PSEUDONYM: Final = b"replayvault-psd1"
 PERSON_AUDIT_CHAIN: Final = b"replayvault-aud1"
+PERSON_IDEMPOTENCY: Final = b"replayvault-idm1"
 
 _LENGTH: Final = struct.Struct(">H")
 _GENERATION: Final = struct.Struct(">I")

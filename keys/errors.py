@@ -11,8 +11,9 @@ KeysError
 ├── NoSuchKey              the key that the bytes name is not at hand
 ├── PatientErased          the patient's erasure share is destroyed
 ├── KeyConflict            another writer was first
+├── DatabaseUnavailable    catalog or share store do not answer
 ├── MasterUnavailable      the KMS cannot be reached or refuses
-└── MasterUnusable         key file or passphrase cannot be used; the sentence says what to do
+└── MasterUnusable         a key file or passphrase cannot be used; the sentence says what to do
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class PatientErased(KeysError):
 
 class KeyConflict(KeysError):
     """Another writer changed the same key first."""
+
+
+class DatabaseUnavailable(KeysError):
+    """The catalog or the share store does not answer."""
 
 
 class MasterUnavailable(KeysError):

@@ -8,14 +8,15 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import IntegrityError
 
-from keys.errors import MasterUnavailable
+from keys.database import Database
+from keys.errors import DatabaseUnavailable
 from keys.ids import PatientRef, TenantId
 from keys.secret import ErasureShare
 from keys.tables import erasure_shares
@@ -23,9 +24,9 @@ from keys.tables import erasure_shares
 
 @dataclass(frozen=True, slots=True)
 class ShareStore:
-    """Erasure shares by tenant and patient. Raises `MasterUnavailable` when the database does not answer."""
+    """Erasure shares by tenant and patient. Raises `DatabaseUnavailable` when the database does not answer."""
 
-    engine: AsyncEngine
+    database: Database
 
     async def find(self, tenant: TenantId, patient: PatientRef) -> ErasureShare | None:
         """The patient's share, or None where there is none (never made, or erased)."""
@@ -33,11 +34,8 @@ class ShareStore:
             erasure_shares.c.tenant == tenant,
             erasure_shares.c.patient == patient,
         )
-        try:
-            async with self.engine.connect() as connection:
-                raw = await connection.scalar(question)
-        except (SQLAlchemyError, OSError):
-            raise MasterUnavailable("the share store does not answer") from None
+        async with self.database.reading() as connection:
+            raw = await connection.scalar(question)
         return None if raw is None else ErasureShare(raw)
 
     async def find_or_make(self, tenant: TenantId, patient: PatientRef, *, now: dt.datetime) -> ErasureShare:
@@ -51,14 +49,11 @@ class ShareStore:
             "share": ErasureShare.generate().reveal(to="share store"),
             "created_at": now,
         }
-        try:
-            async with self.engine.begin() as connection:
+        # Where another maker was first, theirs counts.
+        with contextlib.suppress(IntegrityError):
+            async with self.database.writing() as connection:
                 await connection.execute(insert(erasure_shares).values(row))
-        except IntegrityError:
-            pass  # another maker was first; theirs counts
-        except (SQLAlchemyError, OSError):
-            raise MasterUnavailable("the share store does not answer") from None
         stored = await self.find(tenant, patient)
         if stored is None:
-            raise MasterUnavailable("the share store did not keep a new share")
+            raise DatabaseUnavailable("the share store did not keep a new share")
         return stored

@@ -11,9 +11,8 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from keys import contexts, keyring
+from keys.database import Database
 from keys.errors import KeyConflict, NoSuchKey, PatientErased
 from keys.ids import Generation, PatientRef, TenantId, new_key_id
 from keys.keyring import KeyState, PatientKeyRow
@@ -42,13 +41,13 @@ class OpenedPatient:
 class Strongroom:
     """Opens and makes patient keys. Held by the control role alone."""
 
-    engine: AsyncEngine
+    catalog: Database
     master: Master
     shares: ShareStore
 
     async def open(self, tenant: TenantId, patient: PatientRef) -> OpenedPatient:
         """A known patient's keys; raises `NoSuchKey`, `PatientErased` or `MasterUnavailable`."""
-        async with self.engine.connect() as connection:
+        async with self.catalog.reading() as connection:
             rows = await keyring.generations(connection, tenant, patient)
         if not rows:
             raise NoSuchKey("this patient has no key yet")
@@ -59,7 +58,7 @@ class Strongroom:
 
     async def open_or_make(self, tenant: TenantId, patient: PatientRef, *, now: dt.datetime) -> OpenedPatient:
         """A patient's keys, the first generation made now where there was none."""
-        async with self.engine.connect() as connection:
+        async with self.catalog.reading() as connection:
             rows = await keyring.generations(connection, tenant, patient)
         if not rows:
             await self._make_first(tenant, patient, now=now)
@@ -85,7 +84,7 @@ class Strongroom:
             created_at=now,
         )
         try:
-            async with self.engine.begin() as connection:
+            async with self.catalog.writing() as connection:
                 await keyring.add_generation(connection, row)
         except KeyConflict:
             return  # another request made it first; the caller opens theirs

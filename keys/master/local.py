@@ -5,19 +5,15 @@ base64url; with one, each version holds a wrap under a key that Argon2id (RFC 91
 the parameters in `passphrase`.
 
 Invariants:
-- the file is readable by its owner alone (mode 0600) and is refused otherwise;
-- it is written whole to a new name, synced, and linked into place: no reader sees half a file, and no second
-  first start overwrites a key;
+- the file is made once, whole and private, and refused when others could read it (`keys.keyfile`);
 - versions only grow; the highest wraps, every one unwraps.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +22,13 @@ from nacl.pwhash import argon2id
 
 from keys import contexts, payload
 from keys.errors import KeysError, MasterUnusable, NoSuchKey
+from keys.keyfile import create_private_file, read_private_file
 from keys.master.protocol import MasterWrap
 from keys.secret import MasterHalf, MasterKey
 from keys.wrap import unwrap, wrap
 
 FORMAT: Final = "replayvault-local-master/1"
 PROVIDER: Final = "local"
-_PRIVATE: Final = 0o600
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,22 +67,12 @@ def create_master_file(path: Path, *, passphrase: str | None = None) -> None:
     """
     name = f"local-{secrets.token_hex(4)}"
     document = _document(name, {1: MasterKey.generate()}, passphrase=passphrase)
-    try:
-        _link_into_place(path, json.dumps(document, indent=1).encode() + b"\n")
-    except OSError as error:
-        raise MasterUnusable(f"cannot write the key file {path}: {error.strerror}") from None
+    create_private_file(path, json.dumps(document, indent=1).encode() + b"\n")
 
 
 def load_master_file(path: Path, *, passphrase: str | None = None) -> LocalMaster:
     """Read a key file; raises `MasterUnusable` with a sentence that says what to do."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise MasterUnusable(f"cannot read the key file {path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-            raise MasterUnusable(f"the key file {path} is readable by others; run: chmod 600 {path}")
-        data = file.read()
+    data = read_private_file(path)
     try:
         return _parse(json.loads(data), passphrase=passphrase)
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -163,27 +149,3 @@ def _derive(passphrase: str, parameters: dict[str, Any]) -> MasterKey:
             memlimit=parameters["memory_bytes"],
         ),
     )
-
-
-def _link_into_place(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(draft)
-    finally:
-        draft.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

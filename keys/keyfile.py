@@ -1,0 +1,62 @@
+"""Files that hold secrets: made once, whole and private, and refused when others could read them.
+
+Invariants: mode 0600; written to a new name, synced and linked into place, so that no reader sees half a file and
+no second first start overwrites a key; symbolic links are not followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from keys.errors import MasterUnusable
+
+_PRIVATE: Final = 0o600
+
+
+def create_private_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path` unless a file stands there; raises `MasterUnusable` where that cannot be done."""
+    try:
+        _link_into_place(path, data)
+    except OSError as error:
+        raise MasterUnusable(f"cannot write the key file {path}: {error.strerror}") from None
+
+
+def read_private_file(path: Path) -> bytes:
+    """The content of a key file; raises `MasterUnusable` with a sentence that says what to do."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise MasterUnusable(f"cannot read the key file {path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+            raise MasterUnusable(f"the key file {path} is readable by others; run: chmod 600 {path}")
+        return file.read()
+
+
+def _link_into_place(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

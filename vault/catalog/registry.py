@@ -1,0 +1,135 @@
+"""Which sessions and tickets were handed out: the registry that rotation waits on and that revocation writes.
+
+Holds record ids (hashes of tokens) and no token. Every function takes the connection of its caller.
+
+Invariant: a session is registered before its token leaves, so none is unknown here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keys.ids import Generation, PatientRef, TenantId
+from keys.records import Kind, RecordId
+from vault.catalog.tables import sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """One session or ticket. `issuer` names the service token or the session that asked for it."""
+
+    record_id: RecordId
+    kind: Kind
+    tenant: TenantId
+    patient: PatientRef
+    parent: RecordId | None
+    issuer: str
+    generation: Generation
+    issued_at: dt.datetime
+    expires_at: dt.datetime
+    revoked_at: dt.datetime | None = None
+
+
+async def register(connection: AsyncConnection, entry: Registered) -> None:
+    """Write down a session or ticket before its token leaves."""
+    await connection.execute(
+        insert(sessions).values(
+            id=entry.record_id,
+            kind=entry.kind.value,
+            tenant=entry.tenant,
+            patient=entry.patient,
+            parent=entry.parent,
+            issuer=entry.issuer,
+            generation=entry.generation,
+            issued_at=entry.issued_at,
+            expires_at=entry.expires_at,
+        ),
+    )
+
+
+async def alive(
+    connection: AsyncConnection,
+    tenant: TenantId,
+    *,
+    patient: PatientRef | None,
+    now: dt.datetime,
+    limit: int,
+) -> tuple[Registered, ...]:
+    """Sessions and tickets that have not ended, the latest to expire first."""
+    question = (
+        select(sessions)
+        .where(sessions.c.tenant == tenant, sessions.c.expires_at > now, sessions.c.revoked_at.is_(None))
+        .order_by(sessions.c.expires_at.desc(), sessions.c.id)
+        .limit(limit)
+    )
+    if patient is not None:
+        question = question.where(sessions.c.patient == patient)
+    return tuple(
+        Registered(
+            record_id=RecordId(row["id"]),
+            kind=Kind(row["kind"]),
+            tenant=TenantId(row["tenant"]),
+            patient=PatientRef(row["patient"]),
+            parent=None if row["parent"] is None else RecordId(row["parent"]),
+            issuer=row["issuer"],
+            generation=Generation(row["generation"]),
+            issued_at=row["issued_at"],
+            expires_at=row["expires_at"],
+        )
+        for row in (await connection.execute(question)).mappings()
+    )
+
+
+async def revoke_one(
+    connection: AsyncConnection, tenant: TenantId, record_id: RecordId, *, now: dt.datetime
+) -> tuple[RecordId, ...]:
+    """End one session and the tickets made from it; empty where there is none such."""
+    return await _revoke(
+        connection,
+        tenant,
+        or_(sessions.c.id == record_id, sessions.c.parent == record_id),
+        now=now,
+    )
+
+
+async def revoke_patient(
+    connection: AsyncConnection, tenant: TenantId, patient: PatientRef, *, now: dt.datetime
+) -> tuple[RecordId, ...]:
+    """End every session and ticket of a patient."""
+    return await _revoke(connection, tenant, sessions.c.patient == patient, now=now)
+
+
+async def revoke_tenant(
+    connection: AsyncConnection, tenant: TenantId, *, now: dt.datetime
+) -> tuple[RecordId, ...]:
+    """End every session and ticket of a tenant."""
+    return await _revoke(connection, tenant, sessions.c.tenant == tenant, now=now)
+
+
+async def shorten(connection: AsyncConnection, record_id: RecordId, *, expires_at: dt.datetime) -> None:
+    """Let a session that was refreshed end sooner."""
+    await connection.execute(
+        update(sessions)
+        .where(sessions.c.id == record_id, sessions.c.expires_at > expires_at)
+        .values(expires_at=expires_at),
+    )
+
+
+async def _revoke(
+    connection: AsyncConnection, tenant: TenantId, which: ColumnElement[bool], *, now: dt.datetime
+) -> tuple[RecordId, ...]:
+    change = (
+        update(sessions)
+        .where(
+            sessions.c.tenant == tenant, which, sessions.c.revoked_at.is_(None), sessions.c.expires_at > now
+        )
+        .values(revoked_at=now)
+        .returning(sessions.c.id)
+    )
+    revoked: Sequence[bytes] = (await connection.scalars(change)).all()
+    return tuple(RecordId(each) for each in revoked)

@@ -1,0 +1,136 @@
+"""The catalog's tables and the indexes that its questions use.
+
+Invariants:
+- nothing here says who a patient is or what a recording shows: titles, clinicians, dates of consultations are
+  inside `metadata` and `summary`, sealed under the recording's key;
+- every list is read by keyset (created_at, id), so that page one and page one million cost the same.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+from keys.tables import Moment, catalog_metadata, reference
+
+patients = Table(
+    "patients",
+    catalog_metadata,
+    reference("tenant", primary_key=True),
+    reference("patient", primary_key=True),
+    # Raised to end every session of the patient at once, whatever Redis holds.
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+consultations = Table(
+    "consultations",
+    catalog_metadata,
+    reference("tenant", primary_key=True),
+    reference("consultation", primary_key=True),
+    reference("patient"),
+)
+
+recordings = Table(
+    "recordings",
+    catalog_metadata,
+    Column("id", Uuid, primary_key=True),
+    reference("tenant"),
+    reference("patient"),
+    reference("consultation"),
+    Column("key_id", Uuid, nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("failure", String(64)),
+    Column("created_at", Moment, nullable=False),
+    Column("published_at", Moment),
+    Column("metadata", LargeBinary, nullable=False),
+    Column("summary", LargeBinary),
+    Column("source_file_id", Uuid),
+    Column("source_size_bytes", BigInteger),
+    Column("manifest_file_id", Uuid),
+    Column("manifest_size_bytes", BigInteger),
+    Column("idempotency", LargeBinary),
+    UniqueConstraint("tenant", "idempotency"),
+)
+
+_published = text("state = 'published'")
+Index(
+    "ix_recordings_shelf",
+    recordings.c.tenant,
+    recordings.c.patient,
+    recordings.c.created_at.desc(),
+    recordings.c.id.desc(),
+    postgresql_where=_published,
+    sqlite_where=_published,
+)
+Index("ix_recordings_tenant", recordings.c.tenant, recordings.c.created_at.desc(), recordings.c.id.desc())
+
+# One row for every object that a process means to write, before its first byte: what a crash leaves behind is known.
+objects = Table(
+    "objects",
+    catalog_metadata,
+    Column("file_id", Uuid, primary_key=True),
+    Column("recording_id", Uuid, ForeignKey("recordings.id"), nullable=False, index=True),
+    Column("run_id", Uuid, nullable=False, index=True),
+    # 0: a draft. 1: a published pointer reaches it. -1: given up, to be deleted (`catalog.drafts`).
+    Column("kept", Integer, nullable=False),
+    Column("touched_at", Moment, nullable=False),
+)
+_draft = text("kept <> 1")
+Index("ix_objects_drafts", objects.c.touched_at, postgresql_where=_draft, sqlite_where=_draft)
+
+jobs = Table(
+    "jobs",
+    catalog_metadata,
+    Column("recording_id", Uuid, ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True),
+    Column("handover", LargeBinary, nullable=False),
+    Column("run_id", Uuid),
+    Column("attempts", Integer, nullable=False),
+    Column("progress", Float),
+    # The job is anyone's from this moment on: a delay after a failure, or the end of a worker's lease.
+    Column("free_at", Moment, nullable=False, index=True),
+    Column("created_at", Moment, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    catalog_metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("kind", String(8), nullable=False),
+    reference("tenant"),
+    reference("patient"),
+    Column("parent", LargeBinary, index=True),
+    Column("issuer", String(64), nullable=False),
+    # The newest generation that the session carries; a rotation waits until none lacks the next one.
+    Column("generation", Integer, nullable=False),
+    Column("issued_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+)
+Index("ix_sessions_patient", sessions.c.tenant, sessions.c.patient, sessions.c.expires_at)
+Index("ix_sessions_expiry", sessions.c.expires_at)
+
+service_tokens = Table(
+    "service_tokens",
+    catalog_metadata,
+    Column("id", Uuid, primary_key=True),
+    reference("tenant"),
+    Column("name", String(128), nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", String(256), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+)
