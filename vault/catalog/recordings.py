@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys.ids import ConsultationRef, KeyId, PatientRef, RecordingId, TenantId
-from vault.catalog.errors import ConsultationTaken, UnknownRecording, WrongState
+from vault.catalog.errors import ConsultationTaken, IdempotencyReused, UnknownRecording, WrongState
 from vault.catalog.rows import RecordingRow, StoredFile, recording_row
 from vault.catalog.states import RecordingState, sources_of
 from vault.catalog.tables import consultations, patients, recordings
@@ -97,20 +97,23 @@ async def bind_consultation(
 
 
 async def create(connection: AsyncConnection, new: NewRecording) -> None:
-    """Insert a recording that waits for its source."""
-    await connection.execute(
-        insert(recordings).values(
-            id=new.recording_id,
-            tenant=new.tenant,
-            patient=new.patient,
-            consultation=new.consultation,
-            key_id=new.key_id,
-            state=RecordingState.CREATED.value,
-            created_at=new.created_at,
-            metadata=new.metadata,
-            idempotency=new.idempotency,
-        ),
-    )
+    """Insert a recording that waits for its source; raises `IdempotencyReused`."""
+    row = {
+        "id": new.recording_id,
+        "tenant": new.tenant,
+        "patient": new.patient,
+        "consultation": new.consultation,
+        "key_id": new.key_id,
+        "state": RecordingState.CREATED.value,
+        "created_at": new.created_at,
+        "metadata": new.metadata,
+        "idempotency": new.idempotency,
+    }
+    try:
+        async with connection.begin_nested():
+            await connection.execute(insert(recordings).values(row))
+    except IntegrityError:
+        raise IdempotencyReused("this idempotency key was used before") from None
 
 
 async def by_id(connection: AsyncConnection, recording_id: RecordingId) -> RecordingRow:
@@ -195,6 +198,7 @@ async def requeue(connection: AsyncConnection, recording_id: RecordingId) -> Non
         RecordingState.QUEUED,
         allowed=(RecordingState.FAILED.value,),
         failure=None,
+        failure_detail=None,
     )
 
 
@@ -223,9 +227,9 @@ async def publish(
     )
 
 
-async def fail(connection: AsyncConnection, recording_id: RecordingId, *, reason: str) -> None:
-    """PROCESSING → FAILED with a reason code; raises `WrongState`."""
-    await _move(connection, recording_id, RecordingState.FAILED, failure=reason)
+async def fail(connection: AsyncConnection, recording_id: RecordingId, *, code: str, detail: str) -> None:
+    """PROCESSING → FAILED with a stable code and a sentence that a person can act on; raises `WrongState`."""
+    await _move(connection, recording_id, RecordingState.FAILED, failure=code, failure_detail=detail)
 
 
 async def mark_deleted(connection: AsyncConnection, recording_id: RecordingId) -> None:

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys.ids import Generation, PatientRef, TenantId
@@ -50,6 +50,16 @@ async def register(connection: AsyncConnection, entry: Registered) -> None:
             expires_at=entry.expires_at,
         ),
     )
+
+
+async def standing(connection: AsyncConnection, record_ids: Sequence[RecordId], *, now: dt.datetime) -> bool:
+    """Whether all of these are registered and not ended, whatever Redis says."""
+    question = (
+        select(func.count())
+        .select_from(sessions)
+        .where(sessions.c.id.in_(record_ids), sessions.c.revoked_at.is_(None), sessions.c.expires_at > now)
+    )
+    return await connection.scalar(question) == len(record_ids)
 
 
 async def alive(

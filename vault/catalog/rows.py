@@ -31,6 +31,7 @@ class RecordingRow:
     key_id: KeyId
     state: RecordingState
     failure: str | None
+    failure_detail: str | None
     created_at: dt.datetime
     published_at: dt.datetime | None
     metadata: bytes
@@ -49,6 +50,7 @@ def recording_row(row: RowMapping) -> RecordingRow:
         key_id=KeyId(row["key_id"]),
         state=RecordingState(row["state"]),
         failure=row["failure"],
+        failure_detail=row["failure_detail"],
         created_at=row["created_at"],
         published_at=row["published_at"],
         metadata=row["metadata"],

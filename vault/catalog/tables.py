@@ -52,7 +52,8 @@ recordings = Table(
     reference("consultation"),
     Column("key_id", Uuid, nullable=False, unique=True),
     Column("state", String(16), nullable=False),
-    Column("failure", String(64)),
+    Column("failure", String(64)),  # a stable code, and a sentence of ours for people
+    Column("failure_detail", String(500)),
     Column("created_at", Moment, nullable=False),
     Column("published_at", Moment),
     Column("metadata", LargeBinary, nullable=False),

@@ -75,6 +75,7 @@ def _create_recordings() -> None:
         sa.Column("key_id", sa.Uuid(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("failure", sa.String(length=64), nullable=True),
+        sa.Column("failure_detail", sa.String(length=500), nullable=True),
         sa.Column("created_at", Moment(), nullable=False),
         sa.Column("published_at", Moment(), nullable=True),
         sa.Column("metadata", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,1 @@
+"""The HTTP edge against a real server."""

@@ -1,0 +1,1 @@
+"""Playback decisions and playlists."""

@@ -1,0 +1,294 @@
+"""A recording's way in: announced, sealed as it arrives, and queued; and its way out, when it is deleted.
+
+Invariants:
+- plaintext is sealed chunk by chunk as it arrives; nothing of it is ever written down;
+- a consultation belongs to one patient for ever: a second patient is refused, and raises the alarm;
+- what was acknowledged is durable: one transaction stores the source's place and the job that it is owed;
+- an upload that fails or is cut leaves a recording that still waits for its source, and no object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from nacl.public import PublicKey
+
+from keys import contexts, recording_wraps
+from keys.database import Database
+from keys.digest import blake2b
+from keys.errors import KeysError
+from keys.handover import Handover, seal_handover
+from keys.ids import (
+    ConsultationRef,
+    PatientRef,
+    RecordingId,
+    TenantId,
+    new_key_id,
+    new_recording_id,
+)
+from keys.opening import open_recording_key, wrap_recording_key
+from keys.secret import RecordingKey
+from keys.strongroom import Strongroom
+from vault.catalog import drafts, jobs, recordings
+from vault.catalog.drafts import ObjectRow
+from vault.catalog.errors import (
+    IdempotencyReused,
+    SourceStored,
+    UnknownRecording,
+    WrongState,
+)
+from vault.catalog.recordings import NewRecording
+from vault.catalog.rows import RecordingRow, StoredFile
+from vault.catalog.states import RecordingState
+from vault.details import Metadata, seal_details
+from vault.objects.access import RecordingAccess
+from vault.objects.container import FileFacts
+from vault.objects.errors import ObjectsError
+from vault.objects.sealed import SealedWriter
+from vault.objects.store import ObjectName, ObjectStore
+from vault.work.queue import WakeUps
+
+SOURCE_ROLE: Final = "original"
+_TOUCH_EVERY_S: Final = drafts.ABANDONED_AFTER.total_seconds() / 4
+
+Clock = Callable[[], dt.datetime]
+_log = structlog.get_logger("replayvault.ingest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a backend says before it sends the bytes."""
+
+    tenant: TenantId
+    patient: PatientRef
+    consultation: ConsultationRef
+    metadata: Metadata
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """Takes recordings in. Methods may raise `MasterUnavailable`, `DatabaseUnavailable`, `StoreUnavailable`."""
+
+    catalog: Database
+    strongroom: Strongroom
+    store: ObjectStore
+    workers: PublicKey
+    wake_ups: WakeUps
+    clock: Clock
+    limit_bytes: int
+
+    async def announce(self, announced: Announcement) -> RecordingRow:
+        """Make a recording that waits for its source, or find the one that the same request made before.
+
+        Raises `ConsultationTaken`, `IdempotencyReused` or `PatientErased`.
+        """
+        digest = _idempotency(announced.idempotency_key)
+        try:
+            recording_id = await self._create(announced, digest)
+        except IdempotencyReused:
+            return await self._repeated(announced, digest)
+        async with self.catalog.reading() as connection:
+            return await recordings.by_id(connection, recording_id)
+
+    async def store_source(
+        self, tenant: TenantId, recording_id: RecordingId, body: AsyncIterable[bytes]
+    ) -> RecordingRow:
+        """Seal a source as it arrives, and queue it.
+
+        Raises `UnknownRecording`, `SourceStored`, `TooLarge`, or whatever reading the body raises.
+        """
+        row = await self.find(tenant, recording_id)
+        if row.state is not RecordingState.CREATED:
+            raise SourceStored("the recording has its source already")
+        access = await self._access(row)
+        run_id = uuid.uuid4()
+        async with self._draft_kept_or_gone(run_id):
+            facts = await self._seal(access, run_id, body)
+            await self._acknowledge(access, facts)
+        await self.wake_ups.transcode(recording_id)
+        return await self.find(tenant, recording_id)
+
+    async def find(self, tenant: TenantId, recording_id: RecordingId) -> RecordingRow:
+        """A tenant's recording; raises `UnknownRecording` for another's."""
+        async with self.catalog.reading() as connection:
+            row = await recordings.by_id(connection, recording_id)
+        if row.tenant != tenant:
+            raise UnknownRecording("no such recording")
+        return row
+
+    async def retry(self, tenant: TenantId, recording_id: RecordingId) -> RecordingRow:
+        """Queue a failed recording once more; raises `UnknownRecording` or `WrongState`."""
+        row = await self.find(tenant, recording_id)
+        if row.state is not RecordingState.FAILED or row.source is None:
+            raise WrongState("only a failed recording can be tried again")
+        handover = self._handover(await self._access(row), row.source)
+        async with self.catalog.writing() as connection:
+            await recordings.requeue(connection, recording_id)
+            await jobs.owe(connection, recording_id, handover, now=self.clock())
+        await self.wake_ups.transcode(recording_id)
+        return await self.find(tenant, recording_id)
+
+    async def delete(self, tenant: TenantId, recording_id: RecordingId) -> None:
+        """Destroy a recording's wraps, and then its objects; raises `UnknownRecording`.
+
+        Once the wraps are gone nothing opens it; objects that cannot be removed now are removed later.
+        """
+        await self.find(tenant, recording_id)
+        async with self.catalog.writing() as connection:
+            await recordings.mark_deleted(connection, recording_id)
+            await recording_wraps.drop_wraps(connection, recording_id)
+            await jobs.cancel(connection, recording_id)
+            condemned = await drafts.condemn_recording(connection, recording_id)
+        await self._discard(condemned)
+
+    async def _create(self, announced: Announcement, digest: bytes | None) -> RecordingId:
+        now = self.clock()
+        opened = await self.strongroom.open_or_make(announced.tenant, announced.patient, now=now)
+        access = RecordingAccess(
+            tenant=announced.tenant,
+            patient=announced.patient,
+            recording_id=new_recording_id(),
+            key_id=new_key_id(),
+            key=RecordingKey.generate(),
+        )
+        wrap = wrap_recording_key(
+            access.key,
+            opened.active,
+            tenant=access.tenant,
+            patient=access.patient,
+            recording_id=access.recording_id,
+            recording_key_id=access.key_id,
+        )
+        new = NewRecording(
+            recording_id=access.recording_id,
+            tenant=access.tenant,
+            patient=access.patient,
+            consultation=announced.consultation,
+            key_id=access.key_id,
+            metadata=seal_details(announced.metadata, access),
+            idempotency=digest,
+            created_at=now,
+        )
+        async with self.catalog.writing() as connection:
+            await recordings.ensure_patient(connection, new.tenant, new.patient, now=now)
+            await recordings.bind_consultation(connection, new.tenant, new.consultation, new.patient)
+            await recordings.create(connection, new)
+            await recording_wraps.add_wrap(connection, wrap, now=now)
+        return access.recording_id
+
+    async def _repeated(self, announced: Announcement, digest: bytes | None) -> RecordingRow:
+        async with self.catalog.reading() as connection:
+            row = (
+                None
+                if digest is None
+                else await recordings.by_idempotency(connection, announced.tenant, digest)
+            )
+        if (
+            row is None
+            or (row.patient, row.consultation) != (announced.patient, announced.consultation)
+            or row.state is RecordingState.DELETED
+        ):
+            raise IdempotencyReused("this idempotency key was used for another recording")
+        return row
+
+    async def _access(self, row: RecordingRow) -> RecordingAccess:
+        opened = await self.strongroom.open(row.tenant, row.patient)
+        async with self.catalog.reading() as connection:
+            wraps = (await recording_wraps.wraps_of(connection, [row.recording_id]))[row.recording_id]
+        key = open_recording_key(
+            wraps,
+            opened.carried,
+            tenant=row.tenant,
+            patient=row.patient,
+            recording_id=row.recording_id,
+            recording_key_id=row.key_id,
+        )
+        return RecordingAccess(
+            tenant=row.tenant,
+            patient=row.patient,
+            recording_id=row.recording_id,
+            key_id=row.key_id,
+            key=key,
+        )
+
+    async def _seal(
+        self, access: RecordingAccess, run_id: uuid.UUID, body: AsyncIterable[bytes]
+    ) -> FileFacts:
+        writer = SealedWriter(self.store, access=access, role=SOURCE_ROLE, limit_bytes=self.limit_bytes)
+        async with self.catalog.writing() as connection:
+            row = ObjectRow(access.recording_id, writer.file_id)
+            await drafts.announce(connection, row, run_id=run_id, now=self.clock())
+        async with writer:
+            async for piece in body:
+                await writer.write(piece)
+            return await writer.finish()
+
+    async def _acknowledge(self, access: RecordingAccess, facts: FileFacts) -> None:
+        source = StoredFile(facts.file_id, facts.plain_size_bytes)
+        async with self.catalog.writing() as connection:
+            try:
+                await recordings.keep_source(connection, access.recording_id, source)
+            except WrongState:
+                raise SourceStored("another upload of this recording was first") from None
+            await drafts.keep(connection, [facts.file_id])
+            await jobs.owe(connection, access.recording_id, self._handover(access, source), now=self.clock())
+
+    def _handover(self, access: RecordingAccess, source: StoredFile) -> bytes:
+        return seal_handover(
+            Handover(
+                tenant=access.tenant,
+                patient=access.patient,
+                recording_id=access.recording_id,
+                key_id=access.key_id,
+                key=access.key,
+                source_file_id=source.file_id,
+                source_size_bytes=source.size_bytes,
+            ),
+            self.workers,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _draft_kept_or_gone(self, run_id: uuid.UUID) -> AsyncIterator[None]:
+        alive = asyncio.create_task(self._keep_touching(run_id), name="ingest-alive")
+        try:
+            yield
+        except BaseException:
+            # Shielded: also when the client has gone, nothing of its half upload may stay.
+            await asyncio.shield(asyncio.ensure_future(self._give_up(run_id)))
+            raise
+        finally:
+            alive.cancel()
+
+    async def _keep_touching(self, run_id: uuid.UUID) -> None:
+        while True:
+            await asyncio.sleep(_TOUCH_EVERY_S)
+            async with self.catalog.writing() as connection:
+                await drafts.touch(connection, run_id, now=self.clock())
+
+    async def _give_up(self, run_id: uuid.UUID) -> None:
+        try:
+            async with self.catalog.writing() as connection:
+                condemned = await drafts.condemn_run(connection, run_id)
+            await self._discard(condemned)
+        except (KeysError, ObjectsError) as error:
+            _log.warning("a draft stays for the reconciler", error=type(error).__name__)
+
+    async def _discard(self, condemned: tuple[ObjectRow, ...]) -> None:
+        names = [ObjectName(each.recording_id, each.file_id) for each in condemned]
+        await self.store.delete(names)
+        async with self.catalog.writing() as connection:
+            await drafts.forget(connection, [each.file_id for each in condemned])
+
+
+def _idempotency(key: str | None) -> bytes | None:
+    if key is None:
+        return None
+    return blake2b(key.encode(), person=contexts.PERSON_IDEMPOTENCY, size_bytes=32)

@@ -1,0 +1,1 @@
+"""Sealed objects: the bytes that stand in the object store, and the only way in and out of them."""

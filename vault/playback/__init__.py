@@ -1,0 +1,1 @@
+"""Playback: ranges, sealed lists, readers and playlists; knows no HTTP framework."""

@@ -1,0 +1,126 @@
+"""From a holder and a recording's id to an open recording: the one door of playback.
+
+Invariants:
+- the key decides: tenant and patient come from the holder, the key from the one wrap that names a key of the holder;
+  a row, list or route that is wrong leads to `KEY_MISMATCH`, which is audited and alarmed before any answer;
+- nothing is read from the object store before the recording key has opened;
+- not yours, not there and wrong key are one error to the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keys import recording_wraps
+from keys.database import Database
+from keys.errors import Damaged, KeyMismatch, Malformed
+from keys.ids import RecordingId
+from keys.opening import open_recording_key
+from keys.recording_wraps import RecordingWrap
+from vault.alarm import Alarm
+from vault.audit.entry import Action, Decision, Event, Reason
+from vault.catalog import recordings
+from vault.catalog.errors import UnknownRecording
+from vault.catalog.rows import RecordingRow
+from vault.catalog.states import RecordingState
+from vault.objects.access import RecordingAccess
+from vault.objects.errors import DamagedObject, MalformedObject, ObjectMissing
+from vault.objects.manifest import Manifest
+from vault.playback import authorize
+from vault.playback.errors import NothingForYou
+from vault.playback.manifests import Manifests
+from vault.sessions.holder import Holder, TicketHolder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenRecording:
+    """A recording whose key has opened, for the length of one request."""
+
+    access: RecordingAccess
+    manifest: Manifest
+    row: RecordingRow
+
+
+def open_access(holder: Holder, row: RecordingRow, wraps: tuple[RecordingWrap, ...]) -> RecordingAccess:
+    """What the holder's own key makes of a row; raises `KeyMismatch`, `Damaged` or `Malformed`."""
+    if isinstance(holder, TicketHolder):
+        if (holder.ticket.recording_id, holder.ticket.key_id) != (row.recording_id, row.key_id):
+            raise KeyMismatch("the ticket's key is not this recording's")
+        key = holder.ticket.key
+    else:
+        key = open_recording_key(
+            wraps,
+            holder.session.keys,
+            tenant=holder.tenant,
+            patient=holder.patient,
+            recording_id=row.recording_id,
+            recording_key_id=row.key_id,
+        )
+    return RecordingAccess(
+        tenant=holder.tenant,
+        patient=holder.patient,
+        recording_id=row.recording_id,
+        key_id=row.key_id,
+        key=key,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Opens recordings for holders."""
+
+    catalog: Database
+    manifests: Manifests
+    alarm: Alarm
+
+    async def open(self, holder: Holder, recording_id: RecordingId, *, request: str) -> OpenRecording:
+        """An open recording; raises `NothingForYou`, `DamagedObject`, or what the rooms below raise."""
+        authorize.require_play(holder)
+        event = denial(holder, Action.VIEW_OPEN, recording_id, request=request)
+        try:
+            async with self.catalog.reading() as connection:
+                row = await recordings.by_id(connection, recording_id)
+                wraps = (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
+            authorize.require_own(holder, row)
+        except UnknownRecording:
+            await self.alarm.audit.write(event(Reason.NOT_FOUND))
+            raise NothingForYou("no such recording") from None
+        except NothingForYou:
+            await self.alarm.audit.write(event(Reason.NOT_YOURS))
+            raise
+        try:
+            access = open_access(holder, row, wraps)
+            if row.state is not RecordingState.PUBLISHED or row.manifest is None:
+                await self.alarm.audit.write(event(Reason.NOT_FOUND))
+                raise NothingForYou("not published")
+            manifest = await self.manifests.open(access, row.manifest)
+        except KeyMismatch:
+            await self.alarm.key_mismatch(event(Reason.KEY_MISMATCH))
+            raise NothingForYou("the key does not match") from None
+        except (Damaged, Malformed, MalformedObject, DamagedObject, ObjectMissing) as error:
+            await self.alarm.audit.write(event(Reason.DAMAGED))
+            raise DamagedObject("the recording's wrap or manifest is damaged") from error
+        return OpenRecording(access, manifest, row)
+
+
+@dataclass(frozen=True, slots=True)
+class denial:  # noqa: N801 - reads as a verb where it is used
+    """A denied event of one holder and recording, waiting for its reason."""
+
+    holder: Holder
+    action: Action
+    recording_id: RecordingId
+    request: str = ""
+
+    def __call__(self, reason: Reason) -> Event:
+        """The event with its reason."""
+        return Event(
+            action=self.action,
+            decision=Decision.DENY,
+            reason=reason,
+            actor=self.holder.actor,
+            patient=self.holder.pseudonym,
+            recording=str(self.recording_id),
+            session=self.holder.record_id.hex(),
+            request=self.request,
+        )

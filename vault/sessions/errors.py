@@ -1,0 +1,25 @@
+"""What sessions raise, besides `keys.errors.InvalidToken`.
+
+SessionsError
+├── SessionEnded          revoked, expired or refused since it was admitted
+├── ScopeMissing          the session or token may not do this
+└── RecordsUnavailable    Redis does not answer: nothing can be admitted or checked
+"""
+
+from __future__ import annotations
+
+
+class SessionsError(Exception):
+    """Root of everything that `vault.sessions` raises."""
+
+
+class SessionEnded(SessionsError):
+    """The session or ticket was revoked, or its time is over."""
+
+
+class ScopeMissing(SessionsError):
+    """The session or token may not do this."""
+
+
+class RecordsUnavailable(SessionsError):
+    """The session store does not answer."""

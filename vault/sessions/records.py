@@ -1,0 +1,83 @@
+"""Sealed session records in Redis or Valkey, by the hash of their token.
+
+Invariants: what is stored here opens with neither this store nor the tier secret alone; a record's time to live
+never exceeds its session's; driver errors are `RecordsUnavailable`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from keys.records import RecordId
+from vault.sessions.errors import RecordsUnavailable
+
+TIMEOUT_S: Final = 2.0
+_PREFIX: Final = b"rv:record:"
+
+
+def connect_redis(url: str) -> Redis:
+    """A client with bounded waits; connects when first used."""
+    return Redis.from_url(
+        url,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        health_check_interval=15,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStore:
+    """Sealed records. Every method may raise `RecordsUnavailable`."""
+
+    redis: Redis
+
+    async def put(self, record_id: RecordId, record: bytes, *, ttl_s: int) -> None:
+        """Store a record for `ttl_s` seconds."""
+        async with _translated():
+            await self.redis.set(_PREFIX + record_id, record, ex=max(ttl_s, 1))
+
+    async def find(self, record_id: RecordId) -> bytes | None:
+        """The record, or None where it was revoked or has run out."""
+        async with _translated():
+            record: bytes | None = await self.redis.get(_PREFIX + record_id)
+            return record
+
+    async def live(self, record_ids: Iterable[RecordId], *, ttl_s: int) -> bool:
+        """Whether all of these still stand; the first is kept for `ttl_s` more seconds."""
+        names = [_PREFIX + each for each in record_ids]
+        async with _translated(), self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.exists(*names)
+            pipeline.expire(names[0], max(ttl_s, 1))
+            found, _ = await pipeline.execute()
+            return bool(found == len(names))
+
+    async def shorten(self, record_id: RecordId, *, ttl_s: int) -> None:
+        """Let a record end in `ttl_s` seconds unless it ends sooner."""
+        async with _translated():
+            await self.redis.expire(_PREFIX + record_id, max(ttl_s, 1), lt=True)
+
+    async def drop(self, record_ids: Iterable[RecordId]) -> None:
+        """Remove records: their sessions end now."""
+        names = [_PREFIX + each for each in record_ids]
+        if names:
+            async with _translated():
+                await self.redis.delete(*names)
+
+    async def ping(self) -> None:
+        """Return when the store answers."""
+        async with _translated():
+            await self.redis.get(_PREFIX)
+
+
+@contextlib.asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise RecordsUnavailable(f"the session store does not answer ({type(error).__name__})") from None

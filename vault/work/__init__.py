@@ -1,0 +1,1 @@
+"""Work behind the request: the queue, the loopback gateway to ffmpeg, the worker and the reconciler."""

@@ -1,0 +1,72 @@
+"""Sets right what crashes, lost queues and unreachable stores leave behind; the catalog says what is owed.
+
+Invariants: every step is idempotent, so any number of reconcilers may run; a job that nobody holds is woken again; a
+draft whose writer is gone is deleted from the store before its row is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from keys.database import Database
+from keys.errors import KeysError
+from vault.catalog import drafts, jobs
+from vault.objects.errors import ObjectsError
+from vault.objects.store import ObjectName, ObjectStore
+from vault.work.queue import WakeUps
+
+INTERVAL_S: Final = 3.0
+_BATCH: Final = 100
+# An upload to the store that is older than this belongs to no process that lives.
+_SWEEP_AFTER: Final = dt.timedelta(hours=24)
+_SWEEP_EVERY: Final = dt.timedelta(hours=1)
+
+_log = structlog.get_logger("replayvault.reconciler")
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Runs beside the worker."""
+
+    catalog: Database
+    store: ObjectStore
+    wake_ups: WakeUps
+    clock: Callable[[], dt.datetime]
+    _swept_at: dt.datetime | None = None
+
+    async def run(self) -> None:
+        """Reconcile for ever; whatever is down is tried again at the next turn."""
+        while True:
+            try:
+                await self.once()
+            except (KeysError, ObjectsError) as error:
+                _log.warning("reconciling waits", error=type(error).__name__)
+            await asyncio.sleep(INTERVAL_S)
+
+    async def once(self) -> None:
+        """One turn; raises `DatabaseUnavailable` or `StoreUnavailable`."""
+        now = self.clock()
+        async with self.catalog.reading() as connection:
+            owed = await jobs.owed(connection, now=now, limit=_BATCH)
+        for recording_id in owed:
+            await self.wake_ups.transcode(recording_id)
+        await self._clear_abandoned(now)
+        if self._swept_at is None or now - self._swept_at > _SWEEP_EVERY:
+            self._swept_at = now
+            await self.store.sweep(before=now - _SWEEP_AFTER)
+
+    async def _clear_abandoned(self, now: dt.datetime) -> None:
+        async with self.catalog.writing() as connection:
+            condemned = await drafts.condemn_abandoned(connection, now=now, limit=_BATCH)
+        if not condemned:
+            return
+        await self.store.delete([ObjectName(each.recording_id, each.file_id) for each in condemned])
+        async with self.catalog.writing() as connection:
+            await drafts.forget(connection, [each.file_id for each in condemned])
+        _log.info("abandoned objects removed", count=len(condemned))
