@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, event, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -43,6 +43,11 @@ class Database:
         writer = self.engine.execution_options(**{_WRITES: True})
         async with _translated(), writer.begin() as connection:
             yield connection
+
+    async def ping(self) -> None:
+        """Return when the database answers; raises `DatabaseUnavailable`."""
+        async with self.reading() as connection:
+            await connection.execute(select(1))
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -23,6 +23,9 @@ FORMATS = "matroska,mov,ogg,wav,mp3,flac,aac"
 DECODERS = "h264,hevc,vp8,vp9,av1,libdav1d,opus,vorbis,aac,mp3float,mp3,flac,pcm_s16le"
 MAX_STREAMS = 8
 _READ_TIMEOUT_US = 30_000_000
+# Each thread costs frames and, with glibc, 64 MiB of address space. Four a codec keep a 4K source with four rungs at
+# 1.6 GiB on every machine, under the sandbox's 2; ffmpeg's own choice needs 2.5 GiB on eight processors.
+_CODEC_THREADS, _FILTER_THREADS = 4, 2
 
 _PROBED = (
     "format=format_name,duration"
@@ -50,6 +53,7 @@ def source_options() -> dict[str, Any]:
         "max_streams": MAX_STREAMS,
         "rw_timeout": _READ_TIMEOUT_US,
         "seekable": 1,
+        "threads": _CODEC_THREADS,
     }
 
 
@@ -125,6 +129,7 @@ def sprites(tools: Tools, plan: Plan, *, source_url: str, output_url: str) -> li
 
 def _compiled(output: Any, tools: Tools, strictness: Strictness) -> list[str]:
     words = ["-nostdin", "-hide_banner", "-loglevel", "warning", "-progress", "pipe:1", "-stats_period", "1"]
+    words += ["-filter_threads", str(_FILTER_THREADS)]
     if strictness is Strictness.STRICT:
         words.append("-xerror")
     argv: list[str] = output.compile(cmd=[str(tools.ffmpeg), *words])
@@ -176,6 +181,7 @@ def _video_options(number: int, rendition: Rendition) -> dict[str, Any]:
         picture += f",tpad=stop_mode=clone:stop_duration={rendition.freeze_s:.3f}"
     return {
         "c:v": "libx264",
+        "threads:v": _CODEC_THREADS,
         "preset": "veryfast",
         "crf": 23,
         "bf": 2,

@@ -40,7 +40,7 @@ class Landlock(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """Limits of one process. 2 GiB of address space is enough for three x264 rungs from a 4K source on 8 threads."""
+    """Limits of one process. 2 GiB of address space hold the largest source; see threads in `command`."""
 
     address_space_bytes: int = 2 * _GIB
     open_files: int = 256

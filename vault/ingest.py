@@ -14,7 +14,7 @@ import contextlib
 import datetime as dt
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -36,9 +36,12 @@ from keys.ids import (
 from keys.opening import open_recording_key, wrap_recording_key
 from keys.secret import RecordingKey
 from keys.strongroom import Strongroom
+from vault.alarm import Alarm
+from vault.audit.entry import Action, Decision, Event, Reason
 from vault.catalog import drafts, jobs, recordings
 from vault.catalog.drafts import ObjectRow
 from vault.catalog.errors import (
+    ConsultationTaken,
     IdempotencyReused,
     SourceStored,
     UnknownRecording,
@@ -62,11 +65,19 @@ Clock = Callable[[], dt.datetime]
 _log = structlog.get_logger("replayvault.ingest")
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Which backend asks, and in which request."""
+
+    tenant: TenantId
+    actor: str
+    request: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
     """What a backend says before it sends the bytes."""
 
-    tenant: TenantId
     patient: PatientRef
     consultation: ConsultationRef
     metadata: Metadata
@@ -82,39 +93,45 @@ class Ingest:
     store: ObjectStore
     workers: PublicKey
     wake_ups: WakeUps
+    alarm: Alarm
     clock: Clock
     limit_bytes: int
 
-    async def announce(self, announced: Announcement) -> RecordingRow:
+    async def announce(self, caller: Caller, announced: Announcement) -> RecordingRow:
         """Make a recording that waits for its source, or find the one that the same request made before.
 
         Raises `ConsultationTaken`, `IdempotencyReused` or `PatientErased`.
         """
         digest = _idempotency(announced.idempotency_key)
         try:
-            recording_id = await self._create(announced, digest)
+            recording_id = await self._create(caller, announced, digest)
         except IdempotencyReused:
-            return await self._repeated(announced, digest)
+            return await self._repeated(caller, announced, digest)
+        except ConsultationTaken:
+            event = _event(caller, Action.RECORDING_CREATE, reason=Reason.CONSULTATION_TAKEN)
+            await self.alarm.consultation_taken(event)
+            raise
         async with self.catalog.reading() as connection:
             return await recordings.by_id(connection, recording_id)
 
     async def store_source(
-        self, tenant: TenantId, recording_id: RecordingId, body: AsyncIterable[bytes]
+        self, caller: Caller, recording_id: RecordingId, body: AsyncIterable[bytes]
     ) -> RecordingRow:
         """Seal a source as it arrives, and queue it.
 
         Raises `UnknownRecording`, `SourceStored`, `TooLarge`, or whatever reading the body raises.
         """
-        row = await self.find(tenant, recording_id)
+        row = await self.find(caller.tenant, recording_id)
         if row.state is not RecordingState.CREATED:
             raise SourceStored("the recording has its source already")
-        access = await self._access(row)
+        access, pseudonym = await self._access(row)
         run_id = uuid.uuid4()
         async with self._draft_kept_or_gone(run_id):
             facts = await self._seal(access, run_id, body)
+            await self._record(caller, Action.SOURCE_STORE, access, pseudonym, size_bytes=facts.plain_size_bytes)
             await self._acknowledge(access, facts)
         await self.wake_ups.transcode(recording_id)
-        return await self.find(tenant, recording_id)
+        return await self.find(caller.tenant, recording_id)
 
     async def find(self, tenant: TenantId, recording_id: RecordingId) -> RecordingRow:
         """A tenant's recording; raises `UnknownRecording` for another's."""
@@ -124,24 +141,27 @@ class Ingest:
             raise UnknownRecording("no such recording")
         return row
 
-    async def retry(self, tenant: TenantId, recording_id: RecordingId) -> RecordingRow:
+    async def retry(self, caller: Caller, recording_id: RecordingId) -> RecordingRow:
         """Queue a failed recording once more; raises `UnknownRecording` or `WrongState`."""
-        row = await self.find(tenant, recording_id)
+        row = await self.find(caller.tenant, recording_id)
         if row.state is not RecordingState.FAILED or row.source is None:
             raise WrongState("only a failed recording can be tried again")
-        handover = self._handover(await self._access(row), row.source)
+        access, pseudonym = await self._access(row)
+        handover = self._handover(access, row.source)
+        await self._record(caller, Action.RECORDING_RETRY, access, pseudonym)
         async with self.catalog.writing() as connection:
             await recordings.requeue(connection, recording_id)
             await jobs.owe(connection, recording_id, handover, now=self.clock())
         await self.wake_ups.transcode(recording_id)
-        return await self.find(tenant, recording_id)
+        return await self.find(caller.tenant, recording_id)
 
-    async def delete(self, tenant: TenantId, recording_id: RecordingId) -> None:
+    async def delete(self, caller: Caller, recording_id: RecordingId) -> None:
         """Destroy a recording's wraps, and then its objects; raises `UnknownRecording`.
 
         Once the wraps are gone nothing opens it; objects that cannot be removed now are removed later.
         """
-        await self.find(tenant, recording_id)
+        await self.find(caller.tenant, recording_id)
+        await self.alarm.audit.write(_event(caller, Action.RECORDING_DELETE, recording=recording_id))
         async with self.catalog.writing() as connection:
             await recordings.mark_deleted(connection, recording_id)
             await recording_wraps.drop_wraps(connection, recording_id)
@@ -149,11 +169,13 @@ class Ingest:
             condemned = await drafts.condemn_recording(connection, recording_id)
         await self._discard(condemned)
 
-    async def _create(self, announced: Announcement, digest: bytes | None) -> RecordingId:
+    async def _create(
+        self, caller: Caller, announced: Announcement, digest: bytes | None
+    ) -> RecordingId:
         now = self.clock()
-        opened = await self.strongroom.open_or_make(announced.tenant, announced.patient, now=now)
+        opened = await self.strongroom.open_or_make(caller.tenant, announced.patient, now=now)
         access = RecordingAccess(
-            tenant=announced.tenant,
+            tenant=caller.tenant,
             patient=announced.patient,
             recording_id=new_recording_id(),
             key_id=new_key_id(),
@@ -177,6 +199,7 @@ class Ingest:
             idempotency=digest,
             created_at=now,
         )
+        await self._record(caller, Action.RECORDING_CREATE, access, opened.pseudonym)
         async with self.catalog.writing() as connection:
             await recordings.ensure_patient(connection, new.tenant, new.patient, now=now)
             await recordings.bind_consultation(connection, new.tenant, new.consultation, new.patient)
@@ -184,12 +207,14 @@ class Ingest:
             await recording_wraps.add_wrap(connection, wrap, now=now)
         return access.recording_id
 
-    async def _repeated(self, announced: Announcement, digest: bytes | None) -> RecordingRow:
+    async def _repeated(
+        self, caller: Caller, announced: Announcement, digest: bytes | None
+    ) -> RecordingRow:
         async with self.catalog.reading() as connection:
             row = (
                 None
                 if digest is None
-                else await recordings.by_idempotency(connection, announced.tenant, digest)
+                else await recordings.by_idempotency(connection, caller.tenant, digest)
             )
         if (
             row is None
@@ -199,7 +224,7 @@ class Ingest:
             raise IdempotencyReused("this idempotency key was used for another recording")
         return row
 
-    async def _access(self, row: RecordingRow) -> RecordingAccess:
+    async def _access(self, row: RecordingRow) -> tuple[RecordingAccess, str]:
         opened = await self.strongroom.open(row.tenant, row.patient)
         async with self.catalog.reading() as connection:
             wraps = (await recording_wraps.wraps_of(connection, [row.recording_id]))[row.recording_id]
@@ -211,13 +236,20 @@ class Ingest:
             recording_id=row.recording_id,
             recording_key_id=row.key_id,
         )
-        return RecordingAccess(
+        access = RecordingAccess(
             tenant=row.tenant,
             patient=row.patient,
             recording_id=row.recording_id,
             key_id=row.key_id,
             key=key,
         )
+        return access, opened.pseudonym
+
+    async def _record(
+        self, caller: Caller, action: Action, access: RecordingAccess, pseudonym: str, *, size_bytes: int = 0
+    ) -> None:
+        event = _event(caller, action, recording=access.recording_id)
+        await self.alarm.audit.write(replace(event, patient=pseudonym, size_bytes=size_bytes))
 
     async def _seal(
         self, access: RecordingAccess, run_id: uuid.UUID, body: AsyncIterable[bytes]
@@ -286,6 +318,19 @@ class Ingest:
         await self.store.delete(names)
         async with self.catalog.writing() as connection:
             await drafts.forget(connection, [each.file_id for each in condemned])
+
+
+def _event(
+    caller: Caller, action: Action, *, recording: RecordingId | None = None, reason: Reason = Reason.NONE
+) -> Event:
+    return Event(
+        action=action,
+        decision=Decision.ALLOW if reason is Reason.NONE else Decision.DENY,
+        reason=reason,
+        actor=caller.actor,
+        recording="" if recording is None else str(recording),
+        request=caller.request,
+    )
 
 
 def _idempotency(key: str | None) -> bytes | None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import structlog
+from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.api.house import BEARER_SESSION, TICKET_TOKEN, House, running
@@ -223,3 +224,34 @@ async def test_a_client_that_leaves_in_mid_upload_is_no_error(house: House) -> N
         writer.transport.abort()
         await first_of(lines)
     assert [(line["log_level"], line.get("outcome")) for line in lines] == [("info", "aborted")]
+
+
+async def test_a_body_that_does_not_decode_reaches_no_log(
+    house: House, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with capture_logs() as lines:
+        answer = await house.raw(
+            b"POST /v1/notes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Encoding: gzip\r\nAuthorization: Bearer rvk_" + b"k" * 43 + b"\r\n"
+            b"Content-Length: 8\r\n\r\n",
+            b"Lovelace",
+        )
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert [(line["log_level"], line.get("outcome")) for line in lines] == [("info", 415)]
+    assert (caplog.text, capfd.readouterr().err) == ("", "")
+
+
+async def test_what_fails_outside_the_middleware_is_told_without_its_message(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def breaks(_: web.StreamResponse, __: bytes = b"") -> None:
+        raise RuntimeError(CANARY)
+
+    async with running() as house:
+        monkeypatch.setattr(web.Response, "write_eof", breaks)
+        with capture_logs() as lines:
+            await house.raw(b"GET /v1/nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [line["exception"] for line in lines if line["event"] == "connection failed"] == [
+        "builtins.RuntimeError"
+    ]
+    assert CANARY not in repr(lines) + caplog.text

@@ -64,6 +64,16 @@ def test_the_page_has_nothing_inline_and_nothing_foreign() -> None:
     )
 
 
+def test_the_policy_names_this_origin_only_and_blobs_for_media_only() -> None:
+    directives = dict(each.split(" ", 1) for each in POLICY.split("; "))
+    media = directives.pop("media-src")
+    trusted = directives.pop("require-trusted-types-for")
+    assert (media, trusted) == ("'self' blob:", "'script'")
+    assert set(directives.values()) == {"'none'", "'self'"}
+    assert directives["default-src"] == directives["form-action"] == directives["frame-ancestors"] == "'none'"
+    assert directives["worker-src"] == directives["base-uri"] == "'none'"
+
+
 def test_the_session_field_has_no_name_so_that_no_form_can_send_it() -> None:
     field = re.search(r"<input[^>]*>", INDEX)
     assert field is not None

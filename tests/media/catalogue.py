@@ -141,6 +141,8 @@ class Media:
             if found != set(files.files):
                 message = f"made {sorted(found)} instead of {sorted(files.files)}"
                 raise RuntimeError(message)
+            for path in unfinished.iterdir():
+                path.chmod(0o444)
             unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

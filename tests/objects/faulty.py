@@ -7,6 +7,7 @@ What a fault does to the upstream service is real: `lost_reply` lets the request
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -130,11 +131,13 @@ async def moved(_request: web.Request, _forward: Forward) -> web.StreamResponse:
     return web.Response(status=307, headers={"Location": "http://127.0.0.1:9/stolen"})
 
 
-def held(until: asyncio.Event) -> Fault:
+def held(until: asyncio.Event, *, took_effect: asyncio.Event | None = None) -> Fault:
     """Forward, and keep the answer back until `until`."""
 
     async def fault(_request: web.Request, forward: Forward) -> web.StreamResponse:
         answer = await forward()
+        if took_effect is not None:
+            took_effect.set()
         await until.wait()
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
@@ -147,6 +150,7 @@ class FaultyProxy:
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
         self._plan: list[tuple[Match, Fault]] = []
+        self._arrival = asyncio.Condition()
         self.seen: list[Seen] = []
         self.endpoint = ""
         self.puts_under_way = 0
@@ -159,6 +163,11 @@ class FaultyProxy:
     def matching(self, match: Match) -> list[Seen]:
         """The requests so far that match."""
         return [seen for seen in self.seen if match(seen)]
+
+    async def reached(self, match: Match, *, times: int = 1) -> None:
+        """Wait until `times` requests that match have arrived."""
+        async with asyncio.timeout(20), self._arrival:
+            await self._arrival.wait_for(lambda: len(self.matching(match)) >= times)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(auto_decompress=False)
@@ -186,13 +195,20 @@ class FaultyProxy:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        seen = Seen(request.method, request.path, dict(request.query), dict(request.headers), body)
-        self.seen.append(seen)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        seen = Seen(request.method, request.path, dict(request.query), headers, body)
+        async with self._arrival:
+            self.seen.append(seen)
+            self._arrival.notify_all()
 
         async def forward() -> Answer:
             url = URL(self._upstream + request.raw_path, encoded=True)
             async with self._session.request(
-                request.method, url, headers=_passed(request.headers), data=body, allow_redirects=False
+                request.method,
+                url,
+                headers=_passed(request.headers),
+                data=io.BytesIO(body),
+                allow_redirects=False,
             ) as reply:
                 return Answer(reply.status, _passed(reply.headers), await reply.read())
 

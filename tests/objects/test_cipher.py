@@ -18,7 +18,7 @@ from keys.contexts import file_context
 from keys.errors import KeyMismatch
 from keys.ids import new_file_id, new_key_id, new_recording_id, parse_patient, parse_tenant
 from keys.secret import RecordingKey
-from tests.objects.sealing import C, EDGES, ROLE, new_access, noise, seal
+from tests.objects.sealing import EDGES, ROLE, C, new_access, noise, seal
 from tests.objects.two_keys import two_key_ciphertext
 from vault.objects.access import RecordingAccess
 from vault.objects.cipher import FileCipher, _derive

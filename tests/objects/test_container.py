@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keys.ids import new_file_id
-from tests.objects.sealing import C, EDGES, fixed_access
+from tests.objects.sealing import EDGES, C, fixed_access
 from vault.objects.cipher import FileCipher
 from vault.objects.container import (
     HEADER_BYTES,

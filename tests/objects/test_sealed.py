@@ -23,6 +23,7 @@ from vault.objects.errors import (
     TooLarge,
     WrongChunk,
 )
+from vault.objects.folder import FolderStore
 from vault.objects.sealed import SealedReader, SealedWriter
 from vault.objects.store import ObjectName, ObjectStore
 
@@ -56,16 +57,19 @@ async def names(store: ObjectStore) -> list[ObjectName]:
     return [info.name async for info in store.list()]
 
 
-@pytest.mark.parametrize("size", [*EDGES, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 5])
-async def test_every_size_edge_comes_back(store: ObjectStore, size: int) -> None:
-    access, plain = new_access(), noise(size)
-    facts = await write(store, access, plain, step=1_000_003)
-    reader = SealedReader(store, facts, access=access)
-    assert (reader.size_bytes, facts.plain_size_bytes) == (size, size)
-    assert await reader.read_all() == plain
-    [info] = [info async for info in store.list()]
-    assert info.name == ObjectName(access.recording_id, facts.file_id)
-    assert info.size_bytes == facts.cipher_size_bytes
+@pytest.mark.parametrize(
+    "sizes", [EDGES, (PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 5)], ids=["chunks", "parts"]
+)
+async def test_every_size_edge_comes_back(store: ObjectStore, sizes: tuple[int, ...]) -> None:
+    for size in sizes:
+        access, plain = new_access(), noise(size)
+        facts = await write(store, access, plain, step=1_000_003)
+        reader = SealedReader(store, facts, access=access)
+        assert (reader.size_bytes, facts.plain_size_bytes) == (size, size)
+        assert await reader.read_all() == plain
+        [info] = [info async for info in store.list(access.recording_id)]
+        assert info.name == ObjectName(access.recording_id, facts.file_id)
+        assert info.size_bytes == facts.cipher_size_bytes
 
 
 @pytest.mark.parametrize("step", [1, 7, C - 1, C, C + 1, 3 * C])
@@ -75,11 +79,11 @@ async def test_writes_of_any_size_seal_alike(folder_store: ObjectStore, step: in
     assert await SealedReader(folder_store, facts, access=access).read_all() == plain
 
 
-async def test_a_thousand_random_ranges(store: ObjectStore) -> None:
+async def test_random_ranges_equal_the_source(store: ObjectStore) -> None:
     access, plain = new_access(), noise(10 * C + 123)
     reader = SealedReader(store, await write(store, access, plain), access=access)
     choose = random.Random(7)  # noqa: S311 - a test must repeat
-    for _ in range(1000):
+    for _ in range(1000 if isinstance(store, FolderStore) else 150):
         first = choose.randrange(len(plain))
         last = choose.choice((first, choose.randrange(first, len(plain)), min(first + C, len(plain) - 1)))
         assert await reader.read(first_byte=first, last_byte=last) == plain[first : last + 1]
@@ -108,17 +112,27 @@ async def test_a_range_outside_the_file_is_a_mistake(
 class TestFromStore:
     """Without a header at hand."""
 
-    @pytest.mark.parametrize("size", EDGES)
-    @pytest.mark.parametrize("is_pinned", [True, False])
-    async def test_it_opens(self, store: ObjectStore, size: int, is_pinned: bool) -> None:  # noqa: FBT001
-        access, plain = new_access(), noise(size)
-        facts = await write(store, access, plain)
+    async def test_it_opens_with_a_pinned_size_and_without(self, store: ObjectStore) -> None:
+        for size in EDGES:
+            access, plain = new_access(), noise(size)
+            facts = await write(store, access, plain)
+            name = ObjectName(access.recording_id, facts.file_id)
+            for pinned in (size, None):
+                reader = await SealedReader.from_store(
+                    store, name, access=access, role=ROLE, plain_size_bytes=pinned
+                )
+                assert reader.facts == facts
+                assert await reader.read_all() == plain
+
+    async def test_another_size_than_the_pinned_one_is_refused(self, folder_store: ObjectStore) -> None:
+        access = new_access()
+        facts = await write(folder_store, access, bytes(100))
         name = ObjectName(access.recording_id, facts.file_id)
-        reader = await SealedReader.from_store(
-            store, name, access=access, role=ROLE, plain_size_bytes=size if is_pinned else None
-        )
-        assert reader.facts == facts
-        assert await reader.read_all() == plain
+        for pinned in (0, 99, 101, C):
+            with pytest.raises(DamagedObject):
+                await SealedReader.from_store(
+                    folder_store, name, access=access, role=ROLE, plain_size_bytes=pinned
+                )
 
     async def test_an_object_under_another_name_is_refused(self, folder_store: ObjectStore) -> None:
         """THREATS A4: one valid object of the same recording copied over another."""
@@ -146,13 +160,13 @@ class TestFromStore:
         with pytest.raises(DamagedObject, match="chunk 1"):
             await SealedReader.from_store(folder_store, name, access=access, role=ROLE)
 
-    @pytest.mark.parametrize("size", [0, 1, 127])
-    async def test_less_than_a_header_is_refused(self, store: ObjectStore, size: int) -> None:
+    async def test_less_than_a_header_is_refused(self, store: ObjectStore) -> None:
         access = new_access()
-        name = ObjectName(access.recording_id, new_file_id())
-        await put(store, name, bytes(size))
-        with pytest.raises(DamagedObject):
-            await SealedReader.from_store(store, name, access=access, role=ROLE)
+        for size in (0, 1, 127):
+            name = ObjectName(access.recording_id, new_file_id())
+            await put(store, name, bytes(size))
+            with pytest.raises(DamagedObject):
+                await SealedReader.from_store(store, name, access=access, role=ROLE)
 
     async def test_something_else_is_refused(self, folder_store: ObjectStore) -> None:
         access = new_access()
@@ -184,15 +198,13 @@ class TestTampering:
             with pytest.raises(KeyMismatch):
                 SealedReader(folder_store, facts, access=other)
 
-    @pytest.mark.parametrize(
-        "cut", [1, 15, 16, 17, 100, 116, 117, SEALED_CHUNK_BYTES, 2 * SEALED_CHUNK_BYTES + 116]
-    )
-    async def test_each_truncation(self, store: ObjectStore, cut: int) -> None:
+    async def test_each_truncation(self, store: ObjectStore) -> None:
         access, plain = new_access(), noise(3 * C + 100)
-        reader = await planted(store, plain, seal(plain, access)[:-cut], access)
-        for first, last in ((0, 0), (0, len(plain) - 1), (len(plain) - 1, len(plain) - 1)):
-            with pytest.raises(DamagedObject):
-                await reader.read(first_byte=first, last_byte=last)
+        for cut in (1, 15, 16, 17, 100, 116, 117, SEALED_CHUNK_BYTES, 2 * SEALED_CHUNK_BYTES + 116):
+            reader = await planted(store, plain, seal(plain, access)[:-cut], access)
+            for first, last in ((0, 0), (0, len(plain) - 1), (len(plain) - 1, len(plain) - 1)):
+                with pytest.raises(DamagedObject):
+                    await reader.read(first_byte=first, last_byte=last)
 
     async def test_bytes_added_at_the_end(self, store: ObjectStore) -> None:
         access, plain = new_access(), noise(C + 100)
@@ -218,11 +230,10 @@ class TestTampering:
         sealed = bytearray(seal(plain, access))
         sealed[HEADER_BYTES + 2 * SEALED_CHUNK_BYTES] ^= 1
         reader = await planted(folder_store, plain, bytes(sealed), access)
-        got = bytearray()
+        windows = reader.iter(first_byte=0, last_byte=4 * C - 1, window_bytes=C)
+        assert await anext(windows) + await anext(windows) == plain[: 2 * C]
         with pytest.raises(DamagedObject):
-            async for piece in reader.iter(first_byte=0, last_byte=4 * C - 1, window_bytes=C):
-                got += piece
-        assert got == plain[: 2 * C]
+            await anext(windows)
 
     async def test_the_empty_last_chunk_is_verified_at_the_end_of_the_file(self, store: ObjectStore) -> None:
         access, plain = new_access(), noise(2 * C)
@@ -243,7 +254,7 @@ class TestTampering:
     async def test_damage_beyond_the_first_slice_of_a_large_read(self, folder_store: ObjectStore) -> None:
         access, plain = new_access(), noise(PART + 2 * C)
         sealed = bytearray(seal(plain, access))
-        sealed[-20_000] ^= 1
+        sealed[-1_000] ^= 1
         reader = await planted(folder_store, plain, bytes(sealed), access)
         with pytest.raises(DamagedObject, match=f"chunk {PART_CHUNKS + 1}"):
             await reader.read_all()
@@ -263,17 +274,20 @@ class TestTampering:
 class TestWriter:
     """Whatever goes wrong, nothing stays and nothing is sealed twice."""
 
-    @pytest.mark.parametrize("size", [0, 5, C, PART + C])
-    async def test_leaving_without_finish_leaves_nothing(self, store: ObjectStore, size: int) -> None:
-        async with SealedWriter(store, access=new_access(), role=ROLE, limit_bytes=LIMIT) as writer:
-            await writer.write(bytes(size))
-        assert await names(store) == []
+    async def test_leaving_without_finish_leaves_nothing(self, store: ObjectStore) -> None:
+        for size in (0, 5, C, PART + C):
+            async with SealedWriter(store, access=new_access(), role=ROLE, limit_bytes=LIMIT) as writer:
+                await writer.write(bytes(size))
+            assert await names(store) == []
 
     async def test_an_exception_leaves_nothing(self, store: ObjectStore) -> None:
-        with pytest.raises(ZeroDivisionError):
+        async def broken() -> None:
             async with SealedWriter(store, access=new_access(), role=ROLE, limit_bytes=LIMIT) as writer:
                 await writer.write(bytes(2 * PART))
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await broken()
         assert await names(store) == []
 
     async def test_a_cancelled_writer_leaves_nothing(self, store: ObjectStore) -> None:
@@ -344,10 +358,10 @@ class TestWriter:
             assert word not in bytes(stored.data)
 
 
-@pytest.mark.parametrize(("kind", "megabytes"), [("folder", 200), ("s3", 100)])
-async def test_memory_is_bounded(request: pytest.FixtureRequest, kind: str, megabytes: int) -> None:
+async def test_memory_is_bounded(store: ObjectStore) -> None:
     """However large the file: a few parts on the way in, one window on the way out."""
-    store: ObjectStore = request.getfixturevalue(f"{kind}_store")
+    is_folder = isinstance(store, FolderStore)
+    megabytes = 200 if is_folder else 64
     access, piece = new_access(), noise(1 << 20)
     tracemalloc.start()
     try:
@@ -363,6 +377,7 @@ async def test_memory_is_bounded(request: pytest.FixtureRequest, kind: str, mega
         _, reading = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    print(f"{writing=} {reading=}")
     assert total == megabytes << 20
-    assert writing < (25 << 20 if kind == "folder" else 70 << 20)
+    assert writing < (25 << 20 if is_folder else 70 << 20)
     assert reading < 25 << 20

@@ -133,6 +133,7 @@ def test_the_headers_that_go_with_it() -> None:
         (Asked(if_match=f"W/{TAG}"), PreconditionFailed()),
         (Asked(if_match='"a"', if_none_match=TAG), PreconditionFailed()),
         (Asked(if_match="rubbish"), PreconditionFailed()),
+        (Asked(if_match=f"{TAG} rubbish"), PreconditionFailed()),
         (Asked(if_range='"a"', range="bytes=0-9"), ALL),
     ],
 )

@@ -68,6 +68,13 @@ def test_tracks_are_one_pass_over_the_chosen_streams() -> None:
     assert "-xerror" in argv
 
 
+@pytest.mark.parametrize("argv", every_command()[1:], ids=["measure", "tracks", "poster", "sprites"])
+def test_memory_does_not_grow_with_the_machine(argv: list[str]) -> None:
+    """Address space is limited and threads cost it: their number is ours to choose."""
+    assert option(argv[: argv.index("-i")], "-threads") == "4"
+    assert option(argv, "-filter_threads") == "2"
+
+
 def test_a_picture_that_ends_early_stands_still() -> None:
     argv = command.tracks(TOOLS, made(), source_url=SOURCE, output_url=OUTPUT)
     assert option(argv, "-filter:v:0").endswith("tpad=stop_mode=clone:stop_duration=20.000")

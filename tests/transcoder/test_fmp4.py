@@ -155,6 +155,25 @@ def test_a_second_fragment_that_does_not_fit(broken: dict[str, int]) -> None:
         indexed(start + writer.segment([7, 8], **broken))
 
 
+@pytest.mark.parametrize("wrong_by", [-1, 1])
+def test_an_mdat_must_hold_its_samples_exactly(wrong_by: int) -> None:
+    writer = TrackWriter("video", sidx=False)
+    fragment = writer.fragment([5, 6], media=False)[:-8]
+    size = 11 + wrong_by
+    with pytest.raises(TrackDamaged):
+        indexed(writer.init() + fragment + box(b"mdat", bytes(size)))
+
+
+@pytest.mark.parametrize("wrong_by", [-1, 1])
+@pytest.mark.parametrize("behind", [b"", b"next"])
+def test_a_sidx_must_keep_its_promise(wrong_by: int, behind: bytes) -> None:
+    writer = TrackWriter("video")
+    start, fragment = writer.init(), writer.fragment([5, 6])
+    track = start + writer.sidx(len(fragment) + wrong_by) + fragment
+    with pytest.raises(TrackDamaged):
+        indexed(track + (writer.segment([7]) if behind else b""))
+
+
 def test_a_gap_lengthens_the_sample_before_it() -> None:
     """Only the next fragment tells how long the last sample of a fragment lasts."""
     writer = TrackWriter("video")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -23,7 +24,7 @@ async def shell(script: str, *, stall_timeout_s: float | None = None, limit_s: f
 
 
 def processes_with(marker: str) -> list[int]:
-    """Pids whose command line holds a word that only this test uses."""
+    """Pids whose command line holds a word that only this run of one test uses."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -39,6 +40,14 @@ def appeared(marker: str) -> None:
     """Return when such a process runs, or fail."""
     deadline = time.monotonic() + 5
     while not processes_with(marker):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def disappeared(marker: str) -> None:
+    """Return when no such process is left, or fail: the kernel takes a moment to end a grandchild."""
+    deadline = time.monotonic() + 5
+    while processes_with(marker):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -98,15 +107,14 @@ async def test_processor_time_has_a_limit_of_its_own() -> None:
 
 
 async def test_the_whole_group_dies() -> None:
-    marker = "group-of-37561"
+    marker = f"group-of-{os.getpid()}"
     with pytest.raises(TranscodeTimedOut):
         await shell(f"while :; do :; done & while :; do :; done; : {marker}", limit_s=0.5)
-    await asyncio.sleep(0.1)
-    assert await asyncio.to_thread(processes_with, marker) == []
+    await asyncio.to_thread(disappeared, marker)
 
 
 async def test_a_cancelled_task_leaves_nothing_running() -> None:
-    marker = "cancel-of-90211"
+    marker = f"cancel-of-{os.getpid()}"
     task = asyncio.create_task(shell(f"while :; do :; done; : {marker}"))
     await asyncio.to_thread(appeared, marker)
     task.cancel()
@@ -116,7 +124,7 @@ async def test_a_cancelled_task_leaves_nothing_running() -> None:
 
 
 async def test_a_listener_that_fails_ends_the_run() -> None:
-    marker = "listener-of-4471"
+    marker = f"listener-of-{os.getpid()}"
 
     def fail(_: Progress) -> None:
         raise RuntimeError("listener")

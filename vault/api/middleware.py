@@ -74,6 +74,12 @@ def guard(app: web.Application, *, translator: Translator, hsts_max_age_s: int |
     app.on_response_prepare.append(on_prepare)
 
 
+def request_id(request: web.Request) -> str:
+    """The id of a request, as X-Request-Id, the access line and the audit log have it."""
+    found: str = request.get(_REQUEST_ID, "-")
+    return found
+
+
 async def _answered(request: web.Request, *, handler: Handler, translator: Translator) -> web.StreamResponse:
     try:
         response = await handler(request)
@@ -96,8 +102,8 @@ def _problem(request: web.Request, *, failure: Exception, translator: Translator
 
 
 def _owed_bytes(request: web.Request) -> int:
-    """Bytes of a declared Content-Length that the handler did not write; HEAD and chunked answers owe none."""
-    return 0 if request.method == "HEAD" else getattr(request.writer, "length", None) or 0
+    """Bytes of a declared Content-Length that the handler did not write; aiohttp counts none for HEAD and chunks."""
+    return getattr(request.writer, "length", None) or 0
 
 
 def _left(request: web.Request) -> bool:

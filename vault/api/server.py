@@ -26,9 +26,8 @@ from vault.api.traces import describe
 KEEPALIVE_TIMEOUT_S: Final = 75.0
 
 _log = structlog.get_logger("replayvault.http")
-_silent: Final = logging.getLogger("replayvault.aiohttp")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
+# Stands apart from the logging tree, so that no configuration of handlers or levels can give it a voice.
+_SILENT: Final = logging.Logger("replayvault.aiohttp", level=logging.CRITICAL + 1)  # noqa: LOG001 -- as it says above
 
 
 class Runner(web.AppRunner):
@@ -38,7 +37,7 @@ class Runner(web.AppRunner):
         super().__init__(
             app,
             access_log=None,
-            logger=_silent,
+            logger=_SILENT,
             keepalive_timeout=KEEPALIVE_TIMEOUT_S,
             shutdown_timeout=shutdown_timeout_s,
         )
@@ -61,6 +60,11 @@ class _Protocol(RequestHandler):
     """One connection."""
 
     __slots__ = ()
+
+    def log_exception(self, *_: object, exc_info: BaseException | None = None, **__: object) -> None:
+        """What aiohttp caught around a request; a body that does not decode is the caller's business."""
+        if exc_info is not None and not isinstance(exc_info, web.RequestPayloadError | ConnectionError):
+            _log.error("connection failed", **describe(exc_info))
 
     def handle_error(
         self,

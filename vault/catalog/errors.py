@@ -8,6 +8,7 @@ CatalogError
 ├── IdempotencyReused    the same idempotency key came with another request
 ├── LostClaim            the job belongs to another run by now
 ├── UnknownToken         no such service token
+├── UnknownCursor        not a cursor of this list
 └── UnknownSchema        the database's schema is not the one that this release knows
 """
 
@@ -44,6 +45,10 @@ class LostClaim(CatalogError):
 
 class UnknownToken(CatalogError):
     """There is no such service token."""
+
+
+class UnknownCursor(CatalogError):
+    """Not a cursor of this list."""
 
 
 class UnknownSchema(CatalogError):

@@ -53,10 +53,24 @@ async def owe(
     )
 
 
-async def owed(connection: AsyncConnection, *, now: dt.datetime, limit: int) -> tuple[RecordingId, ...]:
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A job that nobody holds, and how often it was begun."""
+
+    recording_id: RecordingId
+    attempts: int
+
+
+async def owed(connection: AsyncConnection, *, now: dt.datetime, limit: int) -> tuple[Owed, ...]:
     """Jobs that nobody holds, the longest waiting first."""
-    question = select(jobs.c.recording_id).where(jobs.c.free_at <= now).order_by(jobs.c.free_at).limit(limit)
-    return tuple(RecordingId(each) for each in (await connection.scalars(question)))
+    question = (
+        select(jobs.c.recording_id, jobs.c.attempts)
+        .where(jobs.c.free_at <= now)
+        .order_by(jobs.c.free_at)
+        .limit(limit)
+    )
+    rows = await connection.execute(question)
+    return tuple(Owed(RecordingId(row.recording_id), row.attempts) for row in rows)
 
 
 async def claim(connection: AsyncConnection, recording_id: RecordingId, *, now: dt.datetime) -> Claim | None:

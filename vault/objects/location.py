@@ -21,7 +21,7 @@ from vault.objects.folder import FolderStore
 from vault.objects.store import ObjectStore
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
-_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", re.ASCII)
+_PREFIX: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 _WORDS: Final = {"true": True, "false": False}
 _PARAMETERS: Final = frozenset({"endpoint", "region", "path_style", "conditional_writes"})
 

@@ -62,9 +62,10 @@ def failure(status: int, code: str, *, precondition: type[ObjectsError]) -> Obje
             "the object store does not implement a request; if it knows no conditional writes, "
             "add conditional_writes=false to its address"
         )
-    is_temporary = (
-        status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY or code in _TEMPORARY_CODES
-    )
+    # An error inside a 200: completing a multipart upload may answer so after it has begun to answer.
+    is_success = status < HTTPStatus.MULTIPLE_CHOICES
+    is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    is_temporary = is_success or is_server_error or status in _TEMPORARY or code in _TEMPORARY_CODES
     kind = StoreUnavailable if is_temporary else StoreRefused
     return kind(f"the object store answers {status} {shown}".rstrip())
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vault.objects.manifest import FileEntry, Manifest
+from vault.objects.manifest import FileEntry, Manifest, Replay
 from vault.objects.sealed import SealedReader
 from vault.objects.store import ObjectStore
 from vault.playback import playlists
@@ -20,20 +20,14 @@ from vault.playback.opening import OpenRecording
 from vault.playback.reader import Piece
 
 REPLAY: Final = "replay.mp4"
-_STORED: Final = re.compile(r"(\d{3,4}p|audio)\.mp4|poster\.jpg|thumbs-\d{3}\.jpg|captions-[a-z]{2,8}\.vtt", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A small text made for this answer."""
-
-    data: bytes
-    content_type: str
+_STORED: Final = re.compile(
+    r"\d{3,4}p\.mp4|audio\.mp4|poster\.jpg|thumbs-\d{3}\.jpg|captions-[a-z]{2,8}\.vtt", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Bytes that lie in one or more sealed files, end to end. `tag` is the strong validator's text."""
+    """Bytes that lie in one or more sealed files, end to end; `tag` is the text of a strong validator."""
 
     parts: tuple[Piece, ...]
     size_bytes: int
@@ -51,28 +45,47 @@ class Media:
             start += size
 
 
-def names(manifest: Manifest) -> tuple[str, ...]:
-    """Every name that a viewer of this recording can ask for."""
-    stored = [entry.role for entry in manifest.files if _STORED.fullmatch(entry.role)]
-    lists = [name for name in playlists.names(manifest)]
-    return tuple(stored + lists + ([REPLAY] if manifest.replay is not None else []))
-
-
-def resolve(recording: OpenRecording, name: str, store: ObjectStore) -> Text | Media:
+def resolve(recording: OpenRecording, name: str, store: ObjectStore) -> playlists.Written | Media:
     """What stands behind a name; raises `NoSuchFile`, or `KeyMismatch` where a file is not this recording's."""
     manifest = recording.manifest
-    text = playlists.render(manifest, name)
+    text = playlists.written(manifest, name=name)
     if text is not None:
-        return Text(text.encode(), playlists.content_type(name))
+        return text
     if name == REPLAY and manifest.replay is not None:
-        return _replay(recording, store)
-    entry = next((each for each in manifest.files if each.role == name and _STORED.fullmatch(name)), None)
+        return _movie(recording, manifest.replay, store)
+    entry = manifest.file(name) if _STORED.fullmatch(name) else None
     if entry is None:
         raise NoSuchFile("no such file")
-    whole = _whole(recording, entry, store)
-    return Media((whole,), entry.facts.plain_size_bytes, entry.content_type, str(entry.facts.file_id))
+    return Media(
+        (_whole(recording, entry, store),), entry.plain_size_bytes, entry.content_type, str(entry.file_id)
+    )
+
+
+def _movie(recording: OpenRecording, replay: Replay, store: ObjectStore) -> Media:
+    """The head, then the extents of the tracks (see `transcoder.progressive`)."""
+    manifest = recording.manifest
+    head = _whole(recording, _required(manifest, replay.head_role), store)
+    readers = {
+        role: SealedReader(store, _required(manifest, role).facts, access=recording.access)
+        for role in {extent.role for extent in replay.extents}
+    }
+    parts = [head]
+    parts += [
+        Piece(readers[each.role], each.offset_bytes, each.offset_bytes + each.size_bytes - 1)
+        for each in replay.extents
+    ]
+    size_bytes = sum(part.last - part.first + 1 for part in parts)
+    video = any(entry.role in readers and entry.content_type == "video/mp4" for entry in manifest.files)
+    tag = str(_required(manifest, replay.head_role).file_id)
+    return Media(tuple(parts), size_bytes, "video/mp4" if video else "audio/mp4", tag)
 
 
 def _whole(recording: OpenRecording, entry: FileEntry, store: ObjectStore) -> Piece:
-    reader = SealedReader(store, entry.facts, access=recording.access)
-    return Piece(reader, 0, entry.facts.plain_size_bytes - 1)
+    return Piece(SealedReader(store, entry.facts, access=recording.access), 0, entry.plain_size_bytes - 1)
+
+
+def _required(manifest: Manifest, role: str) -> FileEntry:
+    entry = manifest.file(role)
+    if entry is None:
+        raise NoSuchFile("no such file")
+    return entry

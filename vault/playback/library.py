@@ -6,26 +6,24 @@ so a list that lost its WHERE clause shows the patient's own recordings and noth
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
-from typing import Final
 
-from keys import payload, recording_wraps
+from keys import recording_wraps
 from keys.database import Database
-from keys.errors import Damaged, KeyMismatch, Malformed, MalformedId
-from keys.ids import RecordingId, parse_recording_id
+from keys.errors import Damaged, KeyMismatch, Malformed
+from keys.ids import RecordingId
 from keys.recording_wraps import RecordingWrap
 from vault.alarm import Alarm
 from vault.audit.entry import Action, Decision, Event, Reason
 from vault.catalog import recordings
-from vault.catalog.recordings import Cursor
+from vault.catalog.cursors import format_cursor, parse_cursor
 from vault.catalog.rows import RecordingRow
 from vault.details import Metadata, Summary, open_details
+from vault.objects.access import RecordingAccess
 from vault.playback import authorize
-from vault.playback.opening import denial, open_access
+from vault.playback.errors import NothingForYou
+from vault.playback.opening import Opening, denial, open_access
 from vault.sessions.holder import Holder
-
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +48,13 @@ class Library:
     """Lists recordings for holders."""
 
     catalog: Database
+    opening: Opening
     alarm: Alarm
 
     async def page(self, holder: Holder, *, limit: int, cursor: str | None, request: str) -> Page:
-        """One page, newest first; raises `Malformed` for a cursor that is none of ours."""
+        """One page, newest first; raises `UnknownCursor` or `ScopeMissing`."""
         authorize.require_list(holder)
-        after = None if cursor is None else _parse_cursor(cursor)
+        after = None if cursor is None else parse_cursor(cursor)
         async with self.catalog.reading() as connection:
             rows = await recordings.shelf(
                 connection, holder.tenant, holder.patient, limit=limit + 1, after=after
@@ -65,22 +64,35 @@ class Library:
         opened = [await self._entry(holder, row, wraps[row.recording_id], request=request) for row in shown]
         entries = tuple(entry for entry in opened if entry is not None)
         await self.alarm.audit.write(_listed(holder, len(entries), request=request))
-        return Page(entries, _format_cursor(shown[-1]) if len(rows) > limit else None)
+        return Page(entries, format_cursor(shown[-1]) if len(rows) > limit else None)
+
+    async def one(self, holder: Holder, recording_id: RecordingId, *, request: str) -> Entry:
+        """One entry; raises `NothingForYou`, or what `Opening.find` raises."""
+        row, access = await self.opening.find(holder, recording_id, request=request)
+        try:
+            return _open_entry(row, access)
+        except (KeyMismatch, Damaged, Malformed):
+            event = denial(holder, Action.LIST, recording_id, request=request)
+            await self.alarm.audit.write(event(Reason.DAMAGED))
+            raise NothingForYou("the details do not open") from None
 
     async def _entry(
         self, holder: Holder, row: RecordingRow, wraps: tuple[RecordingWrap, ...], *, request: str
     ) -> Entry | None:
         event = denial(holder, Action.LIST, row.recording_id, request=request)
         try:
-            access = open_access(holder, row, wraps)
-            metadata = open_details(row.metadata, access, kind=Metadata)
-            # A published recording has a summary; without one, empty bytes are Malformed like any others.
-            return Entry(row.recording_id, metadata, open_details(row.summary or b"", access, kind=Summary))
+            return _open_entry(row, open_access(holder, row, wraps))
         except KeyMismatch:
             await self.alarm.key_mismatch(event(Reason.KEY_MISMATCH))
         except (Damaged, Malformed):
             await self.alarm.audit.write(event(Reason.DAMAGED))
         return None
+
+
+def _open_entry(row: RecordingRow, access: RecordingAccess) -> Entry:
+    metadata = open_details(row.metadata, access, kind=Metadata)
+    # A published recording has a summary; without one, empty bytes are Malformed like any others.
+    return Entry(row.recording_id, metadata, open_details(row.summary or b"", access, kind=Summary))
 
 
 def _listed(holder: Holder, count: int, *, request: str) -> Event:
@@ -93,17 +105,3 @@ def _listed(holder: Holder, count: int, *, request: str) -> Event:
         request=request,
         note=f"{count} entries",
     )
-
-
-def _format_cursor(row: RecordingRow) -> str:
-    micros = (row.created_at - _EPOCH) // dt.timedelta(microseconds=1)
-    return payload.to_text(f"{micros}.{row.recording_id}".encode())
-
-
-def _parse_cursor(text: str) -> Cursor:
-    try:
-        micros, _, recording_id = payload.to_bytes(text).decode("ascii").partition(".")
-        moment = _EPOCH + dt.timedelta(microseconds=int(micros))
-        return Cursor(moment, parse_recording_id(recording_id))
-    except (UnicodeDecodeError, ValueError, OverflowError, MalformedId):
-        raise Malformed("not a cursor of this list") from None

@@ -12,15 +12,16 @@ from typing import Final
 from keys.ids import FileId
 from vault.catalog.rows import StoredFile
 from vault.objects.access import RecordingAccess
-from vault.objects.manifest import Manifest, SealedManifest
-from vault.objects.store import ObjectStore
+from vault.objects.manifest import Manifest
+from vault.objects.manifests import SealedManifest, fetch_manifest, open_manifest
+from vault.objects.store import ObjectName, ObjectStore
 
-# Enough for a few hundred hours of recordings; a manifest has some ten KiB.
+# Enough for a few hundred recordings; a manifest has some ten KiB for each hour.
 KEPT_BYTES: Final = 32 * 1024 * 1024
 
 
 class Manifests:
-    """A bounded store of sealed manifests, the least recently used going first."""
+    """A bounded shelf of sealed manifests, the least recently used going first."""
 
     def __init__(self, store: ObjectStore, *, kept_bytes: int = KEPT_BYTES) -> None:
         self._store = store
@@ -34,24 +35,20 @@ class Manifests:
         Raises `KeyMismatch`, `DamagedObject`, `MalformedObject`, `ObjectMissing` or `StoreUnavailable`.
         """
         sealed = self._sealed.get(pinned.file_id)
-        if sealed is not None:
+        if sealed is not None and sealed.name.recording_id == access.recording_id:
             self._sealed.move_to_end(pinned.file_id)
-            return sealed.open(access)
-        sealed = await SealedManifest.fetch(
-            self._store,
-            recording_id=access.recording_id,
-            file_id=pinned.file_id,
-            plain_size_bytes=pinned.size_bytes,
-        )
-        manifest = sealed.open(access)  # kept only once it has opened: damage is not remembered
-        self._keep(pinned.file_id, sealed)
+            return open_manifest(sealed, access=access)
+        name = ObjectName(access.recording_id, pinned.file_id)
+        sealed = await fetch_manifest(self._store, name, plain_size_bytes=pinned.size_bytes)
+        manifest = open_manifest(sealed, access=access)
+        self._keep(pinned.file_id, sealed)  # only once it has opened: damage is not remembered
         return manifest
 
     def _keep(self, file_id: FileId, sealed: SealedManifest) -> None:
         if file_id in self._sealed:
             return
         self._sealed[file_id] = sealed
-        self._size_bytes += sealed.size_bytes
+        self._size_bytes += len(sealed.sealed)
         while self._size_bytes > self._kept_bytes:
             _, oldest = self._sealed.popitem(last=False)
-            self._size_bytes -= oldest.size_bytes
+            self._size_bytes -= len(oldest.sealed)

@@ -38,7 +38,6 @@ class OpenRecording:
 
     access: RecordingAccess
     manifest: Manifest
-    row: RecordingRow
 
 
 def open_access(holder: Holder, row: RecordingRow, wraps: tuple[RecordingWrap, ...]) -> RecordingAccess:
@@ -75,12 +74,29 @@ class Opening:
 
     async def open(self, holder: Holder, recording_id: RecordingId, *, request: str) -> OpenRecording:
         """An open recording; raises `NothingForYou`, `DamagedObject`, or what the rooms below raise."""
+        row, access = await self.find(holder, recording_id, request=request)
+        event = denial(holder, Action.VIEW_OPEN, recording_id, request=request)
+        if row.manifest is None:
+            await self.alarm.audit.write(event(Reason.NOT_FOUND))
+            raise NothingForYou("not published")
+        try:
+            manifest = await self.manifests.open(access, row.manifest)
+        except KeyMismatch:
+            await self.alarm.key_mismatch(event(Reason.KEY_MISMATCH))
+            raise NothingForYou("the manifest is another recording's") from None
+        except (MalformedObject, DamagedObject, ObjectMissing):
+            await self.alarm.audit.write(event(Reason.DAMAGED))
+            raise DamagedObject("the manifest is damaged") from None
+        return OpenRecording(access, manifest)
+
+    async def find(
+        self, holder: Holder, recording_id: RecordingId, *, request: str
+    ) -> tuple[RecordingRow, RecordingAccess]:
+        """A published recording's row, and the access that the holder's own key gives; raises as `open` does."""
         authorize.require_play(holder)
         event = denial(holder, Action.VIEW_OPEN, recording_id, request=request)
         try:
-            async with self.catalog.reading() as connection:
-                row = await recordings.by_id(connection, recording_id)
-                wraps = (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
+            row, wraps = await self._row(recording_id)
             authorize.require_own(holder, row)
         except UnknownRecording:
             await self.alarm.audit.write(event(Reason.NOT_FOUND))
@@ -89,18 +105,20 @@ class Opening:
             await self.alarm.audit.write(event(Reason.NOT_YOURS))
             raise
         try:
-            access = open_access(holder, row, wraps)
-            if row.state is not RecordingState.PUBLISHED or row.manifest is None:
-                await self.alarm.audit.write(event(Reason.NOT_FOUND))
-                raise NothingForYou("not published")
-            manifest = await self.manifests.open(access, row.manifest)
+            return row, open_access(holder, row, wraps)
         except KeyMismatch:
             await self.alarm.key_mismatch(event(Reason.KEY_MISMATCH))
             raise NothingForYou("the key does not match") from None
-        except (Damaged, Malformed, MalformedObject, DamagedObject, ObjectMissing) as error:
+        except (Damaged, Malformed):
             await self.alarm.audit.write(event(Reason.DAMAGED))
-            raise DamagedObject("the recording's wrap or manifest is damaged") from error
-        return OpenRecording(access, manifest, row)
+            raise DamagedObject("the recording's wrap is damaged") from None
+
+    async def _row(self, recording_id: RecordingId) -> tuple[RecordingRow, tuple[RecordingWrap, ...]]:
+        async with self.catalog.reading() as connection:
+            row = await recordings.by_id(connection, recording_id)
+            if row.state is not RecordingState.PUBLISHED:
+                raise UnknownRecording("not published")
+            return row, (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,7 +46,7 @@ def plan_windows(pieces: Iterable[Piece]) -> Iterator[Piece]:
             limit = min(limit * _GROWTH, MAX_WINDOW_BYTES)
 
 
-async def stream(pieces: Iterable[Piece], watch: Watch) -> AsyncIterator[bytes]:
+async def stream(pieces: Iterable[Piece], watch: Watch) -> AsyncGenerator[bytes, None]:
     """The bytes of `pieces`; raises `SessionEnded`, `DamagedObject`, `StoreUnavailable` and their like."""
     ahead: asyncio.Task[bytes] | None = None
     try:

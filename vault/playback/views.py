@@ -114,5 +114,4 @@ class Views:
             await self.audit.write(event)
         except AuditUnavailable:
             # Its opening is on record; what is lost is how much of it was sent.
-            _log.error(  # noqa: TRY400 - the error's text says nothing more
-            "the end of a view could not be written", size_bytes=view.sent_bytes)
+            _log.error("the end of a view could not be written", size_bytes=view.sent_bytes)

@@ -19,6 +19,8 @@ from keys.ids import RecordingId
 
 NAME: Final = "replayvault"
 TRANSCODE: Final = "transcode"
+# A wake-up whose worker was silent for this long is swept.
+HEARTBEAT_S: Final = 30
 
 _log = structlog.get_logger("replayvault.work")
 
@@ -29,16 +31,18 @@ class WakeUps:
 
     queue: RedisQueue
 
-    async def transcode(self, recording_id: RecordingId) -> None:
-        """Wake a worker for a recording. Best effort: an unreachable Redis only delays the job."""
-        # The key makes a second wake-up of a waiting one the same job. A lost or stuck one must not keep a new
-        # one away for ever, so it is swept after the heartbeat that a dead worker no longer sends.
+    async def transcode(self, recording_id: RecordingId, *, attempt: int = 0) -> None:
+        """Wake a worker for a recording. Best effort: an unreachable Redis only delays the job.
+
+        `attempt` counts how often the job was begun. It stands in the key, so that repeated wake-ups for one
+        attempt are one, and what is left of a dead worker's attempt keeps nobody from the next.
+        """
         job = Job(
             function=TRANSCODE,
             kwargs={"recording_id": str(recording_id)},
-            key=f"{TRANSCODE}:{recording_id}",
+            key=f"{TRANSCODE}:{recording_id}:{attempt}",
             timeout=0,
-            heartbeat=30,
+            heartbeat=HEARTBEAT_S,
             retries=3,
             ttl=1,
         )

@@ -54,8 +54,8 @@ class Reconciler:
         now = self.clock()
         async with self.catalog.reading() as connection:
             owed = await jobs.owed(connection, now=now, limit=_BATCH)
-        for recording_id in owed:
-            await self.wake_ups.transcode(recording_id)
+        for job in owed:
+            await self.wake_ups.transcode(job.recording_id, attempt=job.attempts)
         await self._clear_abandoned(now)
         if self._swept_at is None or now - self._swept_at > _SWEEP_EVERY:
             self._swept_at = now

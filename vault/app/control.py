@@ -1,0 +1,95 @@
+"""The control role: ingest, sessions, tickets. The only role that reaches the master key and the share store."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from keys.database import open_database
+from keys.handover import create_worker_files, load_worker_public_key
+from keys.master.local import LocalMaster, create_master_file, load_master_file
+from keys.shares import ShareStore
+from keys.strongroom import Strongroom
+from keys.tier import create_tier_file, load_tier_file
+from vault.api.auth import Gatekeeper
+from vault.api.recordings import RecordingsApi
+from vault.api.sessions import SessionsApi
+from vault.app.ground import Ground, lay_ground, utc_now
+from vault.app.serving import Served
+from vault.catalog.migrate import Schema, migrate
+from vault.ingest import Ingest
+from vault.sessions.admission import Admission
+from vault.sessions.minting import Mint
+from vault.sessions.records import connect_redis
+from vault.settings import ControlSettings
+from vault.work.queue import WakeUps, open_queue
+
+
+def prepare_key_files(settings: ControlSettings) -> None:
+    """Make the default key files at first start; files that were named by a setting must exist already."""
+    passphrase = _passphrase(settings.master_passphrase_file)
+    if settings.master_key_file is None:
+        create_master_file(settings.master_file, passphrase=passphrase)
+    if settings.tier_secret_file is None:
+        create_tier_file(settings.tier_file)
+    if settings.worker_public_key_file is None:
+        create_worker_files(settings.data_dir / "worker.key", settings.worker_public_file)
+
+
+@contextlib.asynccontextmanager
+async def control_role(settings: ControlSettings) -> AsyncIterator[Served]:
+    """The role by itself, for the length of the block."""
+    prepare_key_files(settings)
+    async with lay_ground(settings, role="control") as ground, control(settings, ground) as served:
+        yield served
+
+
+@contextlib.asynccontextmanager
+async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Served]:
+    """Control on given ground; brings both schemas up to date first."""
+    async with contextlib.AsyncExitStack() as stack:
+        shares = open_database(settings.shares)
+        stack.push_async_callback(shares.aclose)
+        await migrate(ground.catalog, Schema.CATALOG)
+        await migrate(shares, Schema.SHARES)
+        queue_redis = connect_redis(settings.redis)
+        stack.push_async_callback(queue_redis.aclose)
+        tiers = load_tier_file(settings.tier_file)
+        master = _master(settings)
+        strongroom = Strongroom(ground.catalog, master, ShareStore(shares))
+        ingest = Ingest(
+            catalog=ground.catalog,
+            strongroom=strongroom,
+            store=ground.store,
+            workers=load_worker_public_key(settings.worker_public_file),
+            wake_ups=WakeUps(open_queue(queue_redis)),
+            alarm=ground.alarm,
+            clock=utc_now,
+            limit_bytes=settings.upload_limit_bytes,
+        )
+        mint = Mint(strongroom, ground.catalog, ground.records, tiers, settings.audience, utc_now)
+        admission = Admission(ground.records, ground.catalog, tiers, settings.audience, utc_now)
+        yield Served(
+            routes=(
+                *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),
+                *SessionsApi(mint, ground.catalog, ground.audit, utc_now).routes(),
+            ),
+            gatekeeper=Gatekeeper(admission, ground.catalog, utc_now),
+            metrics=ground.metrics,
+            probes={
+                "sessions": ground.records.ping,
+                "catalog": ground.catalog.ping,
+                "shares": shares.ping,
+                "objects": ground.store.probe,
+                "master": master.health,
+            },
+        )
+
+
+def _master(settings: ControlSettings) -> LocalMaster:
+    return load_master_file(settings.master_file, passphrase=_passphrase(settings.master_passphrase_file))
+
+
+def _passphrase(path: Path | None) -> str | None:
+    return None if path is None else path.read_text(encoding="utf-8").rstrip("\n")

@@ -1,0 +1,57 @@
+"""What every role stands on: catalog, Redis, object store, audit log, metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from keys.database import Database, open_database
+from vault.alarm import Alarm
+from vault.audit.log import AuditLog
+from vault.metrics import Metrics
+from vault.objects.location import make_store
+from vault.objects.store import ObjectStore
+from vault.sessions.records import RecordStore, connect_redis
+from vault.settings import CommonSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Open connections of one process."""
+
+    catalog: Database
+    redis: Redis
+    store: ObjectStore
+    audit: AuditLog
+    metrics: Metrics
+    alarm: Alarm
+
+    @property
+    def records(self) -> RecordStore:
+        """Sealed session records."""
+        return RecordStore(self.redis)
+
+
+def utc_now() -> dt.datetime:
+    """The clock of every role."""
+    return dt.datetime.now(tz=dt.UTC)
+
+
+@contextlib.asynccontextmanager
+async def lay_ground(settings: CommonSettings, *, role: str) -> AsyncIterator[Ground]:
+    """Open what every role needs and close it at the end; raises `AuditUnavailable` or `StoreMisconfigured`."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = make_store(settings.objects)
+        stack.push_async_callback(store.aclose)
+        metrics = Metrics()
+        audit = await AuditLog.open(settings.audit_folder, role=role, release=settings.release, clock=utc_now)
+        stack.push_async_callback(audit.aclose)
+        catalog = open_database(settings.catalog)
+        stack.push_async_callback(catalog.aclose)
+        redis = connect_redis(settings.redis)
+        stack.push_async_callback(redis.aclose)
+        yield Ground(catalog, redis, store, audit, metrics, Alarm(audit, metrics, settings.release))

@@ -1,0 +1,59 @@
+"""The worker role: transcodes what is queued for it, and sets right what crashes left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from redis.asyncio import Redis
+
+from keys.handover import load_worker_key
+from transcoder.binaries import find_tools
+from transcoder.sandbox import Sandbox
+from vault.app.ground import Ground, lay_ground, utc_now
+from vault.catalog.migrate import Schema, require_current
+from vault.settings import WorkerSettings
+from vault.work.consumer import consume
+from vault.work.making import Maker
+from vault.work.queue import WakeUps, open_queue
+from vault.work.reconciler import Reconciler
+from vault.work.worker import Worker
+
+
+@contextlib.asynccontextmanager
+async def worker_role(settings: WorkerSettings) -> AsyncIterator[None]:
+    """The role by itself, for the length of the block."""
+    async with lay_ground(settings, role="worker") as ground:
+        await require_current(ground.catalog, Schema.CATALOG)
+        async with working(settings, ground):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def working(settings: WorkerSettings, ground: Ground) -> AsyncIterator[None]:
+    """Work on given ground; raises `ToolsMissing` or `MasterUnusable`."""
+    tools = await asyncio.to_thread(find_tools, settings.ffmpeg_path)
+    worker = Worker(
+        catalog=ground.catalog,
+        store=ground.store,
+        key=load_worker_key(settings.worker_file),
+        maker=Maker(ground.store, tools, Sandbox(), utc_now),
+        alarm=ground.alarm,
+        clock=utc_now,
+    )
+    # A client of its own, without a read timeout: waiting for a wake-up is a read that may take for ever.
+    redis = Redis.from_url(settings.redis, socket_connect_timeout=2.0, health_check_interval=15)
+    queue = open_queue(redis)
+    reconciler = Reconciler(ground.catalog, ground.store, WakeUps(queue), utc_now)
+    tasks = [
+        asyncio.create_task(consume(queue, worker, jobs=settings.worker_jobs), name="worker"),
+        asyncio.create_task(reconciler.run(), name="reconciler"),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await queue.disconnect()
