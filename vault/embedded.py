@@ -16,8 +16,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from vault.redis_client import connect_redis
 
 START_TIMEOUT_S: Final = 10.0
 STOP_TIMEOUT_S: Final = 5.0
@@ -86,7 +87,7 @@ def _end_with_parent() -> None:
 
 
 async def _ready(process: asyncio.subprocess.Process, socket: Path) -> None:
-    client = Redis(unix_socket_path=str(socket))
+    client = connect_redis(f"unix://{socket}")
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
             while True:

@@ -128,7 +128,9 @@ class Ingest:
         run_id = uuid.uuid4()
         async with self._draft_kept_or_gone(run_id):
             facts = await self._seal(access, run_id, body)
-            await self._record(caller, Action.SOURCE_STORE, access, pseudonym, size_bytes=facts.plain_size_bytes)
+            await self._record(
+                caller, Action.SOURCE_STORE, access, pseudonym, size_bytes=facts.plain_size_bytes
+            )
             await self._acknowledge(access, facts)
         await self.wake_ups.transcode(recording_id)
         return await self.find(caller.tenant, recording_id)
@@ -169,9 +171,7 @@ class Ingest:
             condemned = await drafts.condemn_recording(connection, recording_id)
         await self._discard(condemned)
 
-    async def _create(
-        self, caller: Caller, announced: Announcement, digest: bytes | None
-    ) -> RecordingId:
+    async def _create(self, caller: Caller, announced: Announcement, digest: bytes | None) -> RecordingId:
         now = self.clock()
         opened = await self.strongroom.open_or_make(caller.tenant, announced.patient, now=now)
         access = RecordingAccess(
@@ -207,14 +207,10 @@ class Ingest:
             await recording_wraps.add_wrap(connection, wrap, now=now)
         return access.recording_id
 
-    async def _repeated(
-        self, caller: Caller, announced: Announcement, digest: bytes | None
-    ) -> RecordingRow:
+    async def _repeated(self, caller: Caller, announced: Announcement, digest: bytes | None) -> RecordingRow:
         async with self.catalog.reading() as connection:
             row = (
-                None
-                if digest is None
-                else await recordings.by_idempotency(connection, caller.tenant, digest)
+                None if digest is None else await recordings.by_idempotency(connection, caller.tenant, digest)
             )
         if (
             row is None

@@ -2,14 +2,13 @@
 
 Invariants:
 - a request that is not HTTP, or expects what nobody knows, gets a constant problem: aiohttp's own answers quote it;
-- aiohttp's loggers stay silent: their messages hold pieces of requests, tokens included; our lines come from
-  `vault.api.middleware`;
+- aiohttp logs nothing itself: its messages hold pieces of requests, tokens included; what it has to report is told
+  here by class and place, and the access line comes from `vault.api.middleware`;
 - a failure after the first byte of an answer closes the connection and adds nothing to what was sent.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -26,8 +25,6 @@ from vault.api.traces import describe
 KEEPALIVE_TIMEOUT_S: Final = 75.0
 
 _log = structlog.get_logger("replayvault.http")
-# Stands apart from the logging tree, so that no configuration of handlers or levels can give it a voice.
-_SILENT: Final = logging.Logger("replayvault.aiohttp", level=logging.CRITICAL + 1)  # noqa: LOG001 -- as it says above
 
 
 class Runner(web.AppRunner):
@@ -37,7 +34,6 @@ class Runner(web.AppRunner):
         super().__init__(
             app,
             access_log=None,
-            logger=_SILENT,
             keepalive_timeout=KEEPALIVE_TIMEOUT_S,
             shutdown_timeout=shutdown_timeout_s,
         )
@@ -63,8 +59,8 @@ class _Protocol(RequestHandler):
 
     def log_exception(self, *_: object, exc_info: BaseException | None = None, **__: object) -> None:
         """What aiohttp caught around a request; a body that does not decode is the caller's business."""
-        if exc_info is not None and not isinstance(exc_info, web.RequestPayloadError | ConnectionError):
-            _log.error("connection failed", **describe(exc_info))
+        if not isinstance(exc_info, web.RequestPayloadError | ConnectionError):
+            _log.error("connection failed", **({} if exc_info is None else describe(exc_info)))
 
     def handle_error(
         self,

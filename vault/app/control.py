@@ -19,9 +19,9 @@ from vault.app.ground import Ground, lay_ground, utc_now
 from vault.app.serving import Served
 from vault.catalog.migrate import Schema, migrate
 from vault.ingest import Ingest
+from vault.redis_client import connect_redis
 from vault.sessions.admission import Admission
 from vault.sessions.minting import Mint
-from vault.sessions.records import connect_redis
 from vault.settings import ControlSettings
 from vault.work.queue import WakeUps, open_queue
 

@@ -15,7 +15,8 @@ from vault.audit.log import AuditLog
 from vault.metrics import Metrics
 from vault.objects.location import make_store
 from vault.objects.store import ObjectStore
-from vault.sessions.records import RecordStore, connect_redis
+from vault.redis_client import connect_redis
+from vault.sessions.records import RecordStore
 from vault.settings import CommonSettings
 
 

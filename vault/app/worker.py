@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from redis.asyncio import Redis
-
 from keys.handover import load_worker_key
 from transcoder.binaries import find_tools
 from transcoder.sandbox import Sandbox
 from vault.app.ground import Ground, lay_ground, utc_now
 from vault.catalog.migrate import Schema, require_current
+from vault.redis_client import connect_waiting_redis
 from vault.settings import WorkerSettings
 from vault.work.consumer import consume
 from vault.work.making import Maker
@@ -42,9 +41,7 @@ async def working(settings: WorkerSettings, ground: Ground) -> AsyncIterator[Non
         alarm=ground.alarm,
         clock=utc_now,
     )
-    # A client of its own, without a read timeout: waiting for a wake-up is a read that may take for ever.
-    redis = Redis.from_url(settings.redis, socket_connect_timeout=2.0, health_check_interval=15)
-    queue = open_queue(redis)
+    queue = open_queue(connect_waiting_redis(settings.redis))
     reconciler = Reconciler(ground.catalog, ground.store, WakeUps(queue), utc_now)
     tasks = [
         asyncio.create_task(consume(queue, worker, jobs=settings.worker_jobs), name="worker"),

@@ -136,27 +136,29 @@ class FileSealer:
         self._ended = False
 
     def seal_chunk(self, plain: Buffer, *, index: int, final: bool) -> bytes:
-        """Chunk `index` sealed: 16 bytes longer than `plain`. Raises `WrongChunk`, as `seal_chunk_into` does."""
-        out = bytearray(memoryview(plain).nbytes + TAG_BYTES)
-        self.seal_chunk_into(out, plain=plain, index=index, final=final)
-        return bytes(out)
-
-    def seal_chunk_into(self, out: Buffer, *, plain: Buffer, index: int, final: bool) -> int:
-        """Seal `plain` into `out`, which is exactly 16 bytes longer; returns the bytes written.
+        """Chunk `index` sealed: 16 bytes longer than `plain`.
 
         Chunks come in order, each once. All but the final one have 16 384 bytes, the final one fewer, perhaps
         none. Raises `WrongChunk` for anything else.
         """
-        is_short = memoryview(plain).nbytes < CHUNK_BYTES
-        if memoryview(plain).nbytes > CHUNK_BYTES or is_short is not final:
+        return self._aead.encrypt(self._claim(plain, index=index, final=final), plain, None)
+
+    def seal_chunk_into(self, out: Buffer, *, plain: Buffer, index: int, final: bool) -> int:
+        """`seal_chunk` into `out`, which is exactly 16 bytes longer than `plain`; returns the bytes written."""
+        return self._aead.encrypt_into(self._claim(plain, index=index, final=final), plain, None, out)
+
+    def _claim(self, plain: Buffer, *, index: int, final: bool) -> bytes:
+        """The nonce of chunk `index`, given out once."""
+        size_bytes = memoryview(plain).nbytes
+        is_short = size_bytes < CHUNK_BYTES
+        if size_bytes > CHUNK_BYTES or is_short is not final:
             raise WrongChunk("all chunks but the final one have 16384 bytes, and the final one has fewer")
         if self._ended or index != self._next_index or index >= MAX_CHUNKS:
             raise WrongChunk("chunks are sealed once each and in order, and none after the final one")
         # Claimed before the nonce is used: a failure in between must not leave the index free again.
         self._next_index += 1
         self._ended = final
-        nonce = (self._base_nonce ^ index).to_bytes(_NONCE_BYTES, "big")
-        return self._aead.encrypt_into(nonce, plain, None, out)
+        return (self._base_nonce ^ index).to_bytes(_NONCE_BYTES, "big")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of file {self.header.file_id}>"

@@ -17,18 +17,7 @@ from redis.exceptions import RedisError
 from keys.records import RecordId
 from vault.sessions.errors import RecordsUnavailable
 
-TIMEOUT_S: Final = 2.0
 _PREFIX: Final = b"rv:record:"
-
-
-def connect_redis(url: str) -> Redis:
-    """A client with bounded waits; connects when first used."""
-    return Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        health_check_interval=15,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,12 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Final, Self
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 
 from keys.errors import KeysError
 from transcoder.errors import TrackDamaged
@@ -34,6 +36,7 @@ from vault.playback.ranges import Partial, Unsatisfiable, parse_range
 
 WINDOW_BYTES: Final = 1024 * 1024
 DRAIN_TIMEOUT_S: Final = 30.0
+_SETTLE_S: Final = 0.1
 
 # Makes a writer whose draft is announced: role and ceiling in bytes.
 WriterFor = Callable[[str, int], Awaitable[SealedWriter]]
@@ -52,7 +55,7 @@ class Gateway:
         self._secret = secrets.token_urlsafe(24)
         self._plan: Plan | None = None
         self._port = 0
-        self._handlers: set[asyncio.Task[object]] = set()
+        self._takers: set[asyncio.Task[web.Response]] = set()
         self.files: dict[str, FileFacts] = {}
         self.puts: dict[str, Put] = {}
         self.tracks: dict[str, TrackIndex] = {}
@@ -63,10 +66,10 @@ class Gateway:
     async def listening(cls, source: SealedReader, writer_for: WriterFor) -> AsyncIterator[Self]:
         """Listen for the length of the block; what is unfinished at its end is aborted."""
         gateway = cls(source, writer_for)
-        app = web.Application()
-        app.router.add_get("/i/{secret}", gateway._give)
-        app.router.add_put("/o/{secret}/{name}", gateway._take)
-        runner = web.AppRunner(app, access_log=None, logger=_silent, shutdown_timeout=1.0)
+        server = web.Server(
+            gateway._handle, request_factory=_patient_request, access_log=None, logger=_silent
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -90,12 +93,30 @@ class Gateway:
         self._plan = plan
 
     async def drained(self) -> None:
-        """Wait until the last body is in: ffmpeg may exit before we have read it."""
-        if self._handlers:
-            await asyncio.wait(self._handlers, timeout=DRAIN_TIMEOUT_S)
+        """Wait until the last body is in: ffmpeg may exit before we have read it, or even accepted it."""
+        await asyncio.sleep(_SETTLE_S)
+        if self._takers:
+            await asyncio.wait(self._takers, timeout=DRAIN_TIMEOUT_S)
 
-    async def _give(self, request: web.Request) -> web.StreamResponse:
-        self._require_secret(request)
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        folder, _, rest = request.path.removeprefix("/").partition("/")
+        secret, _, name = rest.partition("/")
+        if not secrets.compare_digest(secret.encode(), self._secret.encode()):
+            return web.Response(status=404)
+        if (request.method, folder, name) == ("GET", "i", ""):
+            return await self._give(request)
+        output = None if self._plan is None else self._plan.output_for(name)
+        if (request.method, folder) == ("PUT", "o") and output is not None:
+            return await self._counted(self._take(request, name, output))
+        return web.Response(status=403)
+
+    async def _counted(self, taking: Coroutine[None, None, web.Response]) -> web.Response:
+        task = asyncio.ensure_future(taking)
+        self._takers.add(task)
+        task.add_done_callback(self._takers.discard)
+        return await task
+
+    async def _give(self, request: web.BaseRequest) -> web.StreamResponse:
         size = self._source.size_bytes
         selected = parse_range(request.headers.get("Range"), size_bytes=size)
         if isinstance(selected, Unsatisfiable):
@@ -112,7 +133,9 @@ class Gateway:
         await self._send(request, response, first, last)
         return response
 
-    async def _send(self, request: web.Request, response: web.StreamResponse, first: int, last: int) -> None:
+    async def _send(
+        self, request: web.BaseRequest, response: web.StreamResponse, first: int, last: int
+    ) -> None:
         windows = self._source.iter(first_byte=first, last_byte=last, window_bytes=WINDOW_BYTES)
         try:
             async for window in windows:
@@ -124,16 +147,7 @@ class Gateway:
         except ConnectionError:
             pass  # ffmpeg seeks by hanging up
 
-    async def _take(self, request: web.Request) -> web.Response:
-        self._require_secret(request)
-        name = request.match_info["name"]
-        output = None if self._plan is None else self._plan.output_for(name)
-        if output is None:
-            raise web.HTTPForbidden
-        task = asyncio.current_task()
-        if task is not None:
-            self._handlers.add(task)
-            task.add_done_callback(self._handlers.discard)
+    async def _take(self, request: web.BaseRequest, name: str, output: Output) -> web.Response:
         body = _Body(request.content.iter_any(), output)
         self.puts[name] = Put(size_bytes=0, finished=False)
         try:
@@ -143,7 +157,11 @@ class Gateway:
             else:
                 await self._seal(name, output, body)
         except (TooLarge, TrackDamaged):
-            raise web.HTTPBadRequest from None
+            return web.Response(status=400)
+        except ConnectionError:
+            return web.Response(status=400)  # ffmpeg is gone, and its body has no end
+        except (KeysError, ObjectsError):
+            return web.Response(status=500)  # ffmpeg does not care; the missing end of this body will
         self.puts[name] = Put(size_bytes=body.size_bytes, finished=True)
         return web.Response(status=201)
 
@@ -158,9 +176,27 @@ class Gateway:
                 self.tracks[name] = indexer.finish()
             self.files[name] = await writer.finish()
 
-    def _require_secret(self, request: web.Request) -> None:
-        if not secrets.compare_digest(request.match_info["secret"].encode(), self._secret.encode()):
-            raise web.HTTPNotFound
+
+class _PatientRequest(web.BaseRequest):
+    """A request whose body, once it has arrived whole, stays readable after the sender has hung up.
+
+    ffmpeg ends each body properly and exits without waiting for an answer; aiohttp would then drop what the handler
+    has not read yet, and a slow object store would turn a good run into an incomplete one.
+    """
+
+    def _cancel(self, exc: BaseException) -> None:
+        if not self.content.is_eof():
+            super()._cancel(exc)
+
+
+def _patient_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    return _PatientRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
 
 class _Body:
