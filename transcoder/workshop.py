@@ -26,7 +26,6 @@ from .probe import probe
 from .process import Outcome, ProgressCallback, run
 from .profiles import Content, Output, OutputKind, Plan, Strictness, plan
 from .sandbox import Sandbox, describe_sandbox, port_of
-from .stills import thumbs_vtt
 from .verdict import Evidence, Put, judge
 
 __all__ = [
@@ -48,7 +47,6 @@ __all__ = [
     "plan",
     "render_stills",
     "render_tracks",
-    "thumbs_vtt",
 ]
 
 FractionCallback = Callable[[float | None, float | None], None]

@@ -56,7 +56,7 @@ from vault.objects.container import FileFacts
 from vault.objects.errors import ObjectsError
 from vault.objects.sealed import SealedWriter
 from vault.objects.store import ObjectName, ObjectStore
-from vault.work.queue import WakeUps
+from vault.queue import WakeUps
 
 SOURCE_ROLE: Final = "original"
 _TOUCH_EVERY_S: Final = drafts.ABANDONED_AFTER.total_seconds() / 4

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,7 @@ INGEST: Final = service(ServiceScope.INGEST.value)
 
 _MEDIA: Final = MediaBody(("video/*", "audio/*", "application/octet-stream"))
 _EVENTS: Final = MediaAnswer(("text/event-stream",))
+_SILENCE_LIMIT_S: Final = 60.0
 _EVENT_POLL_S: Final = 0.5
 _EVENT_KEEPALIVE_S: Final = 15.0
 _EVENT_LIMIT_S: Final = 3600.0
@@ -61,7 +63,7 @@ class RecordingsApi:
     async def store(self, call: Call[Service, None, None]) -> models.RecordingStatus:
         """Take the source as it arrives."""
         recording_id = call.parsed("recording_id", by=parse_recording_id)
-        row = await self.ingest.store_source(_caller(call), recording_id, call.request.content.iter_any())
+        row = await self.ingest.store_source(_caller(call), recording_id, _arriving(call.request))
         self.metrics.ingested_bytes.inc(0 if row.source is None else row.source.size_bytes)
         return _status(row, progress=None)
 
@@ -145,7 +147,7 @@ class RecordingsApi:
                 summary="Send a recording's bytes; they are sealed as they arrive",
                 body=_MEDIA,
                 answers={202: models.RecordingStatus},
-                problems=(*missing, Code.CONFLICT, Code.BODY_TOO_LARGE, *away),
+                problems=(*missing, Code.CONFLICT, Code.BODY_TOO_LARGE, Code.REQUEST_TIMEOUT, *away),
             ),
             Route(
                 method="GET",
@@ -194,6 +196,20 @@ class RecordingsApi:
                 problems=(*missing, *away),
             ),
         )
+
+
+async def _arriving(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it arrives; a client that falls silent gets 408 and its half upload is removed."""
+    pieces = request.content.iter_any()
+    while True:
+        try:
+            async with asyncio.timeout(_SILENCE_LIMIT_S):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            raise Problem(Code.REQUEST_TIMEOUT) from None
+        if piece is None:
+            return
+        yield piece
 
 
 def _caller(call: Call[Service, None, models.NewRecording] | Call[Service, None, None]) -> Caller:

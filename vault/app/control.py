@@ -19,11 +19,11 @@ from vault.app.ground import Ground, lay_ground, utc_now
 from vault.app.serving import Served
 from vault.catalog.migrate import Schema, migrate
 from vault.ingest import Ingest
+from vault.queue import WakeUps, open_queue
 from vault.redis_client import connect_redis
 from vault.sessions.admission import Admission
 from vault.sessions.minting import Mint
 from vault.settings import ControlSettings
-from vault.work.queue import WakeUps, open_queue
 
 
 def prepare_key_files(settings: ControlSettings) -> None:

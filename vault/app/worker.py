@@ -11,11 +11,11 @@ from transcoder.binaries import find_tools
 from transcoder.sandbox import Sandbox
 from vault.app.ground import Ground, lay_ground, utc_now
 from vault.catalog.migrate import Schema, require_current
+from vault.queue import WakeUps, open_queue
 from vault.redis_client import connect_waiting_redis
 from vault.settings import WorkerSettings
 from vault.work.consumer import consume
 from vault.work.making import Maker
-from vault.work.queue import WakeUps, open_queue
 from vault.work.reconciler import Reconciler
 from vault.work.worker import Worker
 

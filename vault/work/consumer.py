@@ -18,7 +18,7 @@ from saq import Worker as SaqWorker
 from saq.queue.redis import RedisQueue
 
 from keys.ids import parse_recording_id
-from vault.work.queue import HEARTBEAT_S, TRANSCODE
+from vault.queue import HEARTBEAT_S, TRANSCODE
 from vault.work.worker import Worker
 
 _PAUSE_S: Final = 0.5

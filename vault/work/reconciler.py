@@ -19,7 +19,7 @@ from keys.errors import KeysError
 from vault.catalog import drafts, jobs
 from vault.objects.errors import ObjectsError
 from vault.objects.store import ObjectName, ObjectStore
-from vault.work.queue import WakeUps
+from vault.queue import WakeUps
 
 INTERVAL_S: Final = 3.0
 _BATCH: Final = 100
