@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Route, sync_playwright
 
-from tests.media import scene
+from vault.demo import scene
 from tests.media.tools import ffmpeg, program, run
 
 RECORDED_S = 8

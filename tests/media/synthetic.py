@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from tests.media import scene
+from vault.demo import scene
 from tests.media.tools import ffmpeg
 
 FILES = (

@@ -17,7 +17,7 @@ import hashlib
 import struct
 from pathlib import Path
 
-from tests.media import scene
+from vault.demo import scene
 from tests.media.tools import ffmpeg
 
 WATERMARKED_S = 12

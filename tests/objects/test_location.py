@@ -94,6 +94,9 @@ async def test_plain_http_is_refused_from_botos_own_configuration_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3.example.org")
+    # With credentials at hand boto3 looks for none on the network.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
     store = make_store("s3://bucket?region=us-east-1")
     with pytest.raises(StoreMisconfigured, match="use https"):
         await store.probe()
