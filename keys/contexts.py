@@ -39,7 +39,9 @@ PERSON_AUDIT_CHAIN: Final = b"replayvault-aud1"
 PERSON_IDEMPOTENCY: Final = b"replayvault-idm1"
 
 _LENGTH: Final = struct.Struct(">H")
-_GENERATION: Final = struct.Struct(">I")
+_NUMBER: Final = struct.Struct(">I")
+_MAX_NUMBER: Final = 0xFFFF_FFFF
+_HEADER_PREFIX_BYTES: Final = 72
 
 
 def lp(text: str) -> bytes:
@@ -50,8 +52,16 @@ def lp(text: str) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
+def _u32(number: int) -> bytes:
+    if not 0 <= number <= _MAX_NUMBER:
+        raise Malformed("a generation or version has four bytes")
+    return _NUMBER.pack(number)
+
+
 def file_context(*, header_prefix: bytes, tenant: TenantId, patient: PatientRef, role: str) -> bytes:
     """Context of a sealed object: label ‖ 00 ‖ header[0:72] ‖ LP(tenant) ‖ LP(patient) ‖ LP(role)."""
+    if len(header_prefix) != _HEADER_PREFIX_BYTES:
+        raise Malformed(f"a header's prefix has {_HEADER_PREFIX_BYTES} bytes")
     return FILE + b"\0" + header_prefix + lp(tenant) + lp(patient) + lp(role)
 
 
@@ -71,7 +81,7 @@ def recording_key_context(
             lp(tenant),
             lp(patient),
             patient_key_id.bytes,
-            _GENERATION.pack(generation),
+            _u32(generation),
             recording_id.bytes,
             recording_key_id.bytes,
         ),
@@ -82,12 +92,12 @@ def patient_key_context(
     *, tenant: TenantId, patient: PatientRef, key_id: KeyId, generation: Generation
 ) -> bytes:
     """Context of a master half under the master key, and of joining the two halves."""
-    return PATIENT_KEY + b"\0" + lp(tenant) + lp(patient) + key_id.bytes + _GENERATION.pack(generation)
+    return PATIENT_KEY + b"\0" + lp(tenant) + lp(patient) + key_id.bytes + _u32(generation)
 
 
 def master_key_context(*, name: str, version: int) -> bytes:
     """Context of one version of a local master key under a passphrase."""
-    return MASTER_KEY + b"\0" + lp(name) + _GENERATION.pack(version)
+    return MASTER_KEY + b"\0" + lp(name) + _u32(version)
 
 
 def recording_data_context(

@@ -14,7 +14,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from keys import contexts, payload
-from keys.errors import KeyMismatch, Malformed, MasterUnusable
+from keys.errors import KeyMismatch, Malformed, MalformedId, MasterUnusable
 from keys.ids import (
     FileId,
     KeyId,
@@ -26,7 +26,7 @@ from keys.ids import (
     parse_uuid,
 )
 from keys.keyfile import create_private_file, read_private_file
-from keys.secret import RecordingKey
+from keys.secret import RecordingKey, WorkerKey
 
 _FIELDS: Final = {
     "key": str,
@@ -70,41 +70,50 @@ def seal_handover(handover: Handover, to: PublicKey) -> bytes:
     return SealedBox(to).encrypt(plain)
 
 
-def open_handover(box: bytes, key: PrivateKey) -> Handover:
+def open_handover(box: bytes, key: WorkerKey) -> Handover:
     """Open a box; raises `KeyMismatch` (sealed for other workers, or altered) or `Malformed`."""
     try:
-        plain = SealedBox(key).decrypt(box)
+        plain = SealedBox(_private_key(key)).decrypt(box)
     except CryptoError:
         raise KeyMismatch("the job was sealed for another worker key, or altered") from None
     fields = payload.decode(plain, fields=_FIELDS)
     if fields["label"] != contexts.HANDOVER:
         raise Malformed("not a job of a known version")
-    return Handover(
-        tenant=parse_tenant(fields["tenant"]),
-        patient=parse_patient(fields["patient"]),
-        recording_id=RecordingId(parse_uuid(fields["recording"])),
-        key_id=KeyId(parse_uuid(fields["key_id"])),
-        key=RecordingKey(payload.to_bytes(fields["key"])),
-        source_file_id=FileId(parse_uuid(fields["source"])),
-        source_size_bytes=fields["source_size_bytes"],
-    )
+    try:
+        return Handover(
+            tenant=parse_tenant(fields["tenant"]),
+            patient=parse_patient(fields["patient"]),
+            recording_id=RecordingId(parse_uuid(fields["recording"])),
+            key_id=KeyId(parse_uuid(fields["key_id"])),
+            key=RecordingKey(payload.to_bytes(fields["key"])),
+            source_file_id=FileId(parse_uuid(fields["source"])),
+            source_size_bytes=fields["source_size_bytes"],
+        )
+    except MalformedId:
+        raise Malformed("a job has a field that means nothing") from None
 
 
 def create_worker_files(private: Path, public: Path) -> None:
     """Make the workers' key pair unless it stands there already; raises `MasterUnusable`."""
-    create_private_file(private, payload.to_text(bytes(PrivateKey.generate())).encode() + b"\n")
-    own = load_worker_key(private).public_key
+    fresh = WorkerKey.generate().reveal(to="worker key file")
+    create_private_file(private, payload.to_text(fresh).encode() + b"\n")
+    own = _private_key(load_worker_key(private)).public_key
     create_private_file(public, payload.to_text(bytes(own)).encode() + b"\n")
 
 
-def load_worker_key(path: Path) -> PrivateKey:
+def load_worker_key(path: Path) -> WorkerKey:
     """The workers' private key; raises `MasterUnusable`."""
-    return PrivateKey(_read_key(path))
+    return WorkerKey(_read_key(path))
 
 
 def load_worker_public_key(path: Path) -> PublicKey:
     """The workers' public key, for whoever queues jobs; raises `MasterUnusable`."""
     return PublicKey(_read_key(path))
+
+
+def _private_key(key: WorkerKey) -> PrivateKey:
+    # PyNaCl's own key type prints its bytes with str(): it must not be kept.
+    return PrivateKey(key.reveal(to="x25519"))
 
 
 def _read_key(path: Path) -> bytes:

@@ -29,13 +29,27 @@ def create_private_file(path: Path, data: bytes) -> None:
 def read_private_file(path: Path) -> bytes:
     """The content of a key file; raises `MasterUnusable` with a sentence that says what to do."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Not blocking: a pipe in the place of a key file is refused below, and never waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise MasterUnusable(f"cannot read the key file {path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-            raise MasterUnusable(f"the key file {path} is readable by others; run: chmod 600 {path}")
-        return file.read()
+    try:
+        return _read_regular(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _read_regular(descriptor: int, path: Path) -> bytes:
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        raise MasterUnusable(f"{path} is no file, and so no key file")
+    if stat.S_IMODE(mode) & 0o077:
+        raise MasterUnusable(f"the key file {path} is readable by others; run: chmod 600 {path}")
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    except OSError as error:
+        raise MasterUnusable(f"cannot read the key file {path}: {error.strerror}") from None
 
 
 def _link_into_place(path: Path, data: bytes) -> None:

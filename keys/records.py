@@ -19,7 +19,6 @@ import base64
 import enum
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NewType, NoReturn, Self, SupportsIndex
 
 import nacl.bindings
@@ -48,12 +47,17 @@ class Kind(enum.Enum):
     TICKET = "rvt"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Token:
-    """A bearer token. Does not print; leaves through `reveal(to=…)` alone."""
+    """A bearer token. Does not print; leaves through `reveal(to=…)` alone.
 
-    kind: Kind
-    _text: str
+    Not a dataclass: `dataclasses.asdict` of whatever holds a token would spell it out.
+    """
+
+    __slots__ = ("_text", "kind")
+
+    def __init__(self, kind: Kind, text: str) -> None:
+        self.kind: Final = kind
+        self._text: Final = text
 
     @classmethod
     def generate(cls, kind: Kind) -> Self:
@@ -98,6 +102,9 @@ class Token:
         return f"<{self.kind.name.lower()} token, not shown>"
 
     def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a token is not copied or pickled")
+
+    def __getstate__(self) -> NoReturn:
         raise TypeError("a token is not copied or pickled")
 
 

@@ -57,6 +57,9 @@ class Secret:
     def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
         self._refuse()
 
+    def __getstate__(self) -> NoReturn:
+        self._refuse()
+
     def __copy__(self) -> NoReturn:
         self._refuse()
 
@@ -104,3 +107,10 @@ class TierSecret(Secret):
 
     __slots__ = ()
     purpose = "tier secret"
+
+
+class WorkerKey(Secret):
+    """The workers' X25519 private key (RFC 7748): opens handovers."""
+
+    __slots__ = ()
+    purpose = "worker key"

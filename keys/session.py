@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keys import payload
-from keys.errors import Expired, InvalidToken, Malformed
+from keys.errors import Expired, InvalidToken, Malformed, MalformedId
 from keys.ids import Generation, KeyId, PatientRef, TenantId, parse_patient, parse_tenant, parse_uuid
 from keys.records import Kind, Token, open_record
 from keys.secret import PatientKey, TierSecret
@@ -37,6 +37,7 @@ _FIELDS: Final = {
     "scopes": list,
     "tenant": str,
 }
+_KEY_FIELDS: Final = {"generation": int, "id": str, "key": str}
 
 
 class SessionScope(enum.Enum):
@@ -138,14 +139,15 @@ def _decode_session(data: bytes) -> Session:
             expires_at=fields["expires_at"],
             absolute_at=fields["absolute_at"],
             idle_s=fields["idle_s"],
-            scopes=frozenset(SessionScope(each) for each in fields["scopes"]),
+            scopes=frozenset(SessionScope(each) for each in payload.to_set(fields["scopes"])),
             keys=tuple(_decode_key(each) for each in fields["keys"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (ValueError, MalformedId):
         raise Malformed("a session record has a field that means nothing") from None
 
 
-def _decode_key(fields: dict[str, Any]) -> GrantedKey:
+def _decode_key(found: object) -> GrantedKey:
+    fields = payload.require(found, fields=_KEY_FIELDS)
     return GrantedKey(
         key_id=KeyId(parse_uuid(fields["id"])),
         generation=Generation(fields["generation"]),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keys import payload
-from keys.errors import Expired, InvalidToken, Malformed
+from keys.errors import Expired, InvalidToken, Malformed, MalformedId
 from keys.ids import KeyId, PatientRef, RecordingId, TenantId, parse_patient, parse_tenant, parse_uuid
 from keys.records import Kind, RecordId, Token, open_record
 from keys.secret import RecordingKey, TierSecret
@@ -106,9 +106,9 @@ def _decode_ticket(data: bytes) -> Ticket:
             recording_id=RecordingId(parse_uuid(fields["recording"])),
             key_id=KeyId(parse_uuid(fields["key_id"])),
             key=RecordingKey(payload.to_bytes(fields["key"])),
-            roles=frozenset(str(each) for each in fields["roles"]),
+            roles=payload.to_set(fields["roles"]),
             purpose=fields["purpose"],
             parent=RecordId(payload.to_bytes(fields["parent"])) if fields["parent"] else None,
         )
-    except (TypeError, ValueError):
+    except MalformedId:
         raise Malformed("a ticket record has a field that means nothing") from None

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import enum
+import io
 import itertools
 import json
 import uuid
@@ -129,6 +130,8 @@ class Backend(Client):
     async def put(self, recording: str, data: Any, *, content_type: str = "video/webm") -> Answer:
         """Send a source."""
         headers = {"Content-Type": content_type}
+        if isinstance(data, bytes):
+            data = io.BytesIO(data)  # aiohttp warns of a long body in one piece
         return await self.send("PUT", f"/v1/recordings/{recording}/source", data=data, headers=headers)
 
     async def send_in(self, patient: str, source: Path | bytes, **metadata: Any) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from nacl.pwhash import argon2id
 
 from keys import contexts, payload
-from keys.errors import KeysError, MasterUnusable, NoSuchKey
+from keys.errors import KeysError, Malformed, MasterUnusable, NoSuchKey
 from keys.keyfile import create_private_file, read_private_file
 from keys.master.protocol import MasterWrap
 from keys.secret import MasterHalf, MasterKey
@@ -75,7 +75,7 @@ def load_master_file(path: Path, *, passphrase: str | None = None) -> LocalMaste
     data = read_private_file(path)
     try:
         return _parse(json.loads(data), passphrase=passphrase)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Malformed):
         raise MasterUnusable(f"{path} is not a Replay Vault key file") from None
 
 
@@ -89,10 +89,18 @@ def _parse(document: dict[str, Any], *, passphrase: str | None) -> LocalMaster:
             if parameters is not None
             else "a passphrase is set, but the key file was made without one",
         )
-    stored = {each["version"]: payload.to_bytes(each["key"]) for each in document["versions"]}
+    stored = {_number(each["version"]): payload.to_bytes(each["key"]) for each in document["versions"]}
+    if len(stored) != len(document["versions"]):
+        raise ValueError("a version stands twice")
     if parameters is None or passphrase is None:
         return LocalMaster(name, {number: MasterKey(raw) for number, raw in stored.items()})
     return LocalMaster(name, _unwrap_versions(stored, name, _derive(passphrase, parameters)))
+
+
+def _number(version: object) -> int:
+    if type(version) is not int or version < 1:
+        raise ValueError(version)
+    return version
 
 
 def _unwrap_versions(stored: dict[int, bytes], name: str, key: MasterKey) -> dict[int, MasterKey]:

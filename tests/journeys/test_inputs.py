@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from tests.media import (
     read_pattern,
     synthetic,
 )
-from tests.world import App, Engine, World
+from tests.world import App, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -118,7 +117,9 @@ async def test_no_hostile_upload_reaches_out_or_ends_the_worker(each_world: Worl
         assert canary.hits == []
 
 
-async def test_no_sound_is_lost_when_the_picture_changes_its_size(each_world: World, media: Media) -> None:
+async def test_no_sound_is_lost_when_the_picture_changes_its_size(
+    each_world: World, media: Media, tmp_path: Path
+) -> None:
     clinic = await each_world.backend()
     source = media.path("resolution-change.webm")
     uploaded = await clinic.upload("patient-r", source)
@@ -126,30 +127,58 @@ async def test_no_sound_is_lost_when_the_picture_changes_its_size(each_world: Wo
     sound = (await play_file(each_world, ann, uploaded, "audio.m3u8")).only
     # AAC frames hold 1024 samples; the encoder may add one before and one after.
     assert len(sound.frames) == pytest.approx(demuxed_s(source, stream="a:0") * 48_000 / 1024, abs=3)
-    track = await _download(ann, uploaded, "audio.mp4")
-    before, after = _loudness(source), _loudness_of(track)
+    played = tmp_path / "audio.mp4"
+    played.write_bytes(await _download(ann, uploaded, "audio.mp4"))
+    before, after = _loudness(source), _loudness(played)
     heard = [index for index, level in enumerate(before) if level > 300]
     assert len(heard) > 10
     assert [index for index in heard if after[index] < 100] == []
 
 
+async def test_what_a_source_tells_of_itself_gets_no_further(
+    each_world: World, media: Media, tmp_path: Path
+) -> None:
+    clinic = await each_world.backend()
+    uploaded = await clinic.upload("patient-m", media.path("consultation.mp4"))
+    ann = await clinic.sign_in("patient-m")
+    told = [synthetic.TITLE, synthetic.PLACE, synthetic.MAKER, "told in confidence"]
+    assert all(text.encode() in media.path("consultation.mp4").read_bytes() for text in told)
+    listed = await ann.json(f"/v1/recordings/{uploaded}")
+    assert {"poster.jpg", "thumbs-001.jpg", "360p.mp4", "audio.mp4"} <= set(listed["files"])
+    for name in (*listed["files"], "master.m3u8", "replay.mp4", "thumbs.vtt"):
+        body = await _download(ann, uploaded, name)
+        assert [text for text in told if text.encode() in body] == [], name
+        if name.endswith(".mp4"):
+            assert _tags(body, tmp_path / name) <= {"major_brand", "minor_version", "compatible_brands"}, name
+
+
+@pytest.mark.parametrize("name", WATERMARKS)
+async def test_the_picture_that_plays_is_the_one_that_was_uploaded(
+    each_world: World, media: Media, tmp_path: Path, name: str
+) -> None:
+    clinic = await each_world.backend()
+    uploaded = await clinic.upload(f"patient-{name}", media.path(name))
+    ann = await clinic.sign_in(f"patient-{name}")
+    for track in ("360p.mp4", "replay.mp4"):
+        played = tmp_path / track
+        played.write_bytes(await _download(ann, uploaded, track))
+        assert {read_pattern(played, at_s=at_s) for at_s in (0, 7.5)} == {WATERMARKS[name].pattern}
+
+
 async def _download(ann: App, recording: str, name: str) -> bytes:
     answer = await ann.get(f"/v1/recordings/{recording}/{name}")
-    assert answer.status == 200
+    assert answer.status == 200, name
     return answer.body
+
+
+def _tags(body: bytes, path: Path) -> set[str]:
+    path.write_bytes(body)
+    return set(ffprobe(path)["format"]["tags"])
 
 
 def _loudness(path: Path) -> list[float]:
     """The mean absolute sample of each half second."""
-    samples = memoryview(ffmpeg("-i", path, "-map", "a:0", "-ac", "1", "-ar", "8000", "-f", "s16le", "-"))
-    words = samples.cast("h")
-    return [sum(map(abs, words[start : start + 4000])) / 4000 for start in range(0, len(words) - 4000, 4000)]
-
-
-def _loudness_of(track: bytes) -> list[float]:
-    import tempfile  # noqa: PLC0415
-
-    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
-        file.write(track)
-        file.flush()
-        return _loudness(Path(file.name))
+    sound = ffmpeg("-i", path, "-map", "a:0", "-ac", "1", "-ar", "8000", "-f", "s16le", "-")
+    samples = memoryview(sound).cast("h")
+    starts = range(0, len(samples) - 4000, 4000)
+    return [sum(map(abs, samples[start : start + 4000])) / 4000 for start in starts]

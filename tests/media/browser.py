@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Route, sync_playwright
 
-from vault.demo import scene
 from tests.media.tools import ffmpeg, program, run
+from vault.demo import scene
 
 RECORDED_S = 8
 _CAMERA_S = 12

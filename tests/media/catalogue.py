@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.media import browser, scene, speech, synthetic, watermark
+from tests.media import browser, speech, synthetic, watermark
+from vault.demo import scene
 
 CACHE = Path(__file__).parents[2] / ".cache" / "media"
 

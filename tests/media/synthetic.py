@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from vault.demo import scene
 from tests.media.tools import ffmpeg
+from vault.demo import scene
 
 FILES = (
     "consultation.mp4",

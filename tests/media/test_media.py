@@ -21,10 +21,10 @@ from tests.media import (
     ffmpeg,
     ffprobe,
     read_pattern,
-    scene,
     synthetic,
     tools,
 )
+from vault.demo import scene
 
 _ROOT = Path(__file__).parents[2]
 # Without it ffmpeg takes any text for a film of a text terminal (its demuxer `tty`).

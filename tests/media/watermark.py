@@ -17,8 +17,8 @@ import hashlib
 import struct
 from pathlib import Path
 
-from vault.demo import scene
 from tests.media.tools import ffmpeg
+from vault.demo import scene
 
 WATERMARKED_S = 12
 PERIOD = 2000  # bytes, 1000 samples

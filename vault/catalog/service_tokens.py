@@ -53,8 +53,10 @@ async def by_hash(
     question = select(service_tokens).where(service_tokens.c.hash == token_hash)
     row = (await connection.execute(question)).mappings().one_or_none()
     found = None if row is None else _read(row)
-    if found is None or found.revoked_at is not None or (found.expires_at or now) < now:
+    if found is None or found.revoked_at is not None:
         raise UnknownToken("no such service token")
+    if found.expires_at is not None and found.expires_at <= now:
+        raise UnknownToken("the service token has ended")
     return found
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from nacl.public import PrivateKey
 
 from keys.database import Database
 from keys.errors import Damaged, KeyMismatch, KeysError, Malformed
@@ -55,7 +54,7 @@ class Worker:
 
     catalog: Database
     store: ObjectStore
-    key: PrivateKey
+    key: WorkerKey
     maker: Maker
     alarm: Alarm
     clock: Callable[[], dt.datetime]
