@@ -22,3 +22,8 @@ def configure_logs(*, level: int = logging.INFO) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def silence_logs() -> None:
+    """Say nothing below CRITICAL: for commands that talk to a person."""
+    configure_logs(level=logging.CRITICAL)

@@ -99,18 +99,19 @@ def seal_line(
         "seq": seq,
     }
     digest = chain_hash(fields)
-    return _canonical({**fields, "hash": digest}) + b"\n", digest
+    return canonical({**fields, "hash": digest}) + b"\n", digest
 
 
 def chain_hash(fields: dict[str, Any]) -> str:
     """The hash of an entry, from its fields without `hash`."""
     rest = {name: value for name, value in fields.items() if name != "hash"}
     return blake2b(
-        bytes.fromhex(fields["prev"]) + _canonical(rest),
+        bytes.fromhex(fields["prev"]) + canonical(rest),
         person=contexts.PERSON_AUDIT_CHAIN,
         size_bytes=32,
     ).hex()
 
 
-def _canonical(fields: dict[str, Any]) -> bytes:
+def canonical(fields: dict[str, Any]) -> bytes:
+    """The one form of an entry: ASCII, members sorted, no white space."""
     return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")

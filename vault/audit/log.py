@@ -4,7 +4,8 @@ Invariants:
 - `write` returns only once the entry is on the disk; entries that arrive together share one sync;
 - it fails closed: disk full, read-only or unlinked raise `AuditUnavailable`, and a later entry tries again;
 - a failed write leaves no half line: the file is cut back to its last good byte;
-- each process writes a file of its own, so that two can never fork one chain.
+- each process writes a file of its own, so that two can never fork one chain;
+- whoever waits for an entry gets an answer, also when the log is closed or breaks meanwhile.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class AuditLog:
         self._size_bytes = 0
         self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -49,8 +51,12 @@ class AuditLog:
         except OSError as error:
             raise AuditUnavailable(f"cannot write the audit log in {folder}: {error.strerror}") from None
         log = cls(folder / name, descriptor, role=role, release=release, clock=clock)
-        log._task = asyncio.create_task(log._run(), name="audit-log")
-        await log.write(Event(action=Action.WRITER_OPEN, decision=Decision.ALLOW, actor="system"))
+        log._task = task = asyncio.create_task(log._run(), name="audit-log")
+        try:
+            await log.write(Event(action=Action.WRITER_OPEN, decision=Decision.ALLOW, actor="system"))
+        except BaseException:
+            await log._end(task)
+            raise
         return log
 
     @property
@@ -60,31 +66,48 @@ class AuditLog:
 
     async def write(self, event: Event) -> None:
         """Return when the entry is durable; raises `AuditUnavailable`."""
-        if self._task is None or self._task.done():
+        if self._task is None or self._task.done() or self._closing:
             raise AuditUnavailable("the audit log is closed")
+        await self._queued(event)
+
+    def _queued(self, event: Event) -> asyncio.Future[None]:
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, written))
         self._wake.set()
-        await written
+        return written
 
     async def aclose(self) -> None:
         """Write a last entry and close the file."""
-        if self._task is None:
+        if self._task is None or self._closing:
             return
-        with contextlib.suppress(AuditUnavailable):
-            await self.write(Event(action=Action.WRITER_CLOSE, decision=Decision.ALLOW, actor="system"))
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        # From here on nothing is queued behind the last entry, so nothing is being written when the file closes.
+        self._closing = True
+        last = Event(action=Action.WRITER_CLOSE, decision=Decision.ALLOW, actor="system")
+        try:
+            if not self._task.done():
+                with contextlib.suppress(AuditUnavailable):
+                    await self._queued(last)
+        finally:
+            await self._end(self._task)
+
+    async def _end(self, task: asyncio.Task[None]) -> None:
+        self._closing = True
+        self._wake.set()
+        await asyncio.wait([task])  # not cancelled: a thread may be writing to the descriptor
         self._task = None
         await asyncio.to_thread(os.close, self._descriptor)
 
     async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            batch, self._waiting = self._waiting, []
-            await self._flush(batch)
+        batch: list[tuple[Event, asyncio.Future[None]]] = []
+        try:
+            while self._waiting or not self._closing:
+                await self._wake.wait()
+                self._wake.clear()
+                batch, self._waiting = self._waiting, []
+                await self._flush(batch)
+        finally:
+            _settle(batch + self._waiting, failure=AuditUnavailable("the audit log is closed"))
+            self._waiting = []
 
     async def _flush(self, batch: list[tuple[Event, asyncio.Future[None]]]) -> None:
         lines, seq, prev = [], self._seq, self._prev

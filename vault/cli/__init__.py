@@ -14,6 +14,7 @@ import click
 
 # name → module of this package that defines a click command of the same name
 COMMANDS: Final = {
+    "demo": "vault.cli.demo",
     "serve": "vault.cli.serve",
     "worker": "vault.cli.worker",
 }

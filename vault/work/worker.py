@@ -21,6 +21,7 @@ from keys.database import Database
 from keys.errors import Damaged, KeyMismatch, KeysError, Malformed
 from keys.handover import Handover, open_handover
 from keys.ids import RecordingId
+from keys.secret import WorkerKey
 from transcoder.errors import TranscoderError
 from vault.alarm import Alarm
 from vault.audit.entry import Action, Decision, Event, Reason
