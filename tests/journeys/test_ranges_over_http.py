@@ -184,7 +184,7 @@ async def test_curl_gets_the_same_bytes(published: Published, tmp_path: Path) ->
         common = [curl, "-sS", "--fail", "-H", f"Authorization: Bearer {published.ann.token}"]
         await asyncio.to_thread(subprocess.run, [*common, "-o", out, address], check=True, timeout=30)
         assert hashlib.sha256(out.read_bytes()).digest() == hashlib.sha256(body).digest()
-        out.write_bytes(body[:70_001])
+        out.write_bytes(body[: len(body) // 2 + 1])
         resume = [*common, "-C", "-", "-o", out, address]
         await asyncio.to_thread(subprocess.run, resume, check=True, timeout=30)
         assert out.read_bytes() == body
@@ -195,8 +195,11 @@ async def test_the_movie_decodes_to_the_frames_of_its_tracks(published: Publishe
     movie.write_bytes(published.whole["replay.mp4"].body)
     from_file = await asyncio.to_thread(decode, "-i", str(movie))
     assert (from_file.return_code, from_file.complaints) == (0, "")
-    for kind, name in (("video", "360p.m3u8"), ("audio", "audio.m3u8")):
-        track = await play_file(published.world, published.ann, published.recording, name)
+    for kind, name in (("video", "360p"), ("audio", "audio")):
         (stream,) = from_file.of(kind)
-        assert stream.frames == track.only.frames
         assert len(stream.frames) > 200
+        for form in ("mp4", "m3u8"):
+            track = await play_file(published.world, published.ann, published.recording, f"{name}.{form}")
+            frames = track.only.frames
+            # Only the movie has an edit list, which hides the encoder's first frame of sound.
+            assert frames[kind == "audio" :] == stream.frames

@@ -119,7 +119,10 @@ class Call(Generic[P, Q, B]):
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[P, Q, B]):
-    """One row: what is asked for, by whom, and everything that can come back (status to type)."""
+    """One row: what is asked for, by whom, and everything that can come back (status to type).
+
+    `form` is a second kind of body beside a JSON `body`: the handler reads it itself, and `call.body` is None then.
+    """
 
     method: str
     path: str
@@ -129,6 +132,7 @@ class Route(Generic[P, Q, B]):
     answers: Mapping[int, type[BaseModel] | MediaAnswer | None]
     query: type[Q] | None = None
     body: type[B] | MediaBody | None = None
+    form: MediaBody | None = None
     problems: tuple[Code, ...] = ()
     head: bool = False
 

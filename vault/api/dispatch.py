@@ -99,14 +99,20 @@ def _check_body_headers(request: web.Request, *, row: AnyRoute) -> None:
     accepted = row.body.content_types if isinstance(row.body, MediaBody) else ("application/json",)
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     kind = request.content_type.lower()
+    if encoding == "identity" and _is_form(request, row=row):
+        return
     if encoding != "identity" or not {kind, f"{kind.partition('/')[0]}/*"} & set(accepted):
         raise Problem(Code.UNSUPPORTED_MEDIA_TYPE)
     if not isinstance(row.body, MediaBody) and (request.content_length or 0) > MAX_JSON_BYTES:
         raise Problem(Code.BODY_TOO_LARGE)
 
 
+def _is_form(request: web.Request, *, row: AnyRoute) -> bool:
+    return row.form is not None and request.content_type.lower() in row.form.content_types
+
+
 async def _body(request: web.Request, *, row: AnyRoute) -> BaseModel | None:
-    if row.body is None or isinstance(row.body, MediaBody):
+    if row.body is None or isinstance(row.body, MediaBody) or _is_form(request, row=row):
         return None
     model = cast("type[BaseModel]", row.body)
     text = await _read_bounded(request)

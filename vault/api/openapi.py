@@ -144,6 +144,8 @@ def _request_body(rows: list[AnyRoute], *, refs: _Refs) -> Json | None:
             content.update({kind: {} for kind in row.body.content_types})
         elif row.body is not None:
             content["application/json"] = {"schema": refs[row.body, "validation"]}
+        if row.form is not None:
+            content.update({kind: {} for kind in row.form.content_types})
     return {"required": True, "content": content} if content else None
 
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -19,7 +19,9 @@ from keys.ids import RecordingId, parse_consultation, parse_patient, parse_recor
 from keys.service_token import ServiceScope
 from vault.api import models
 from vault.api.auth import Service
-from vault.api.binding import AnyRoute, Call, MediaAnswer, MediaBody, Route, service
+from vault.api.binding import AnyRoute, Call, MediaAnswer, MediaBody, Route, json_response, service
+from vault.api.form import MEDIA_TYPE as FORM_TYPE
+from vault.api.form import film_pieces, read_recording
 from vault.api.middleware import request_id
 from vault.api.problems import Code, Problem
 from vault.catalog import jobs, recordings
@@ -33,6 +35,7 @@ INGEST: Final = service(ServiceScope.INGEST.value)
 
 _MEDIA: Final = MediaBody(("video/*", "audio/*", "application/octet-stream"))
 _EVENTS: Final = MediaAnswer(("text/event-stream",))
+_MAX_IDEMPOTENCY_CHARS: Final = 255
 _SILENCE_LIMIT_S: Final = 60.0
 _EVENT_POLL_S: Final = 0.5
 _EVENT_KEEPALIVE_S: Final = 15.0
@@ -47,25 +50,29 @@ class RecordingsApi:
     catalog: Database
     metrics: Metrics
 
-    async def create(self, call: Call[Service, None, models.NewRecording]) -> models.RecordingStatus:
-        """Announce a recording."""
-        key = call.request.headers.get("Idempotency-Key")
-        if key is not None and not 1 <= len(key) <= 255:  # noqa: PLR2004
-            raise Problem(Code.MALFORMED_REQUEST, detail="Idempotency-Key has 1 to 255 characters.")
-        announced = Announcement(
-            patient=parse_patient(call.body.patient),
-            consultation=parse_consultation(call.body.consultation),
-            metadata=call.body.metadata,
-            idempotency_key=key,
-        )
-        return _status(await self.ingest.announce(_caller(call), announced), progress=None)
+    async def create(self, call: Call[Service, None, models.NewRecording | None]) -> web.Response:
+        """Announce a recording; with a form, take its source at once."""
+        caller, key = _caller(call), _idempotency_key(call.request)
+        if call.body is not None:
+            row = await self.ingest.announce(caller, _announcement(call.body, key))
+            return json_response(_status(row, progress=None), status=201)
+        body, film = await read_recording(call.request)
+        row = await self.ingest.announce(caller, _announcement(body, key))
+        row = await self._take(caller, row.recording_id, film_pieces(film))
+        return json_response(_status(row, progress=None), status=202)
 
     async def store(self, call: Call[Service, None, None]) -> models.RecordingStatus:
         """Take the source as it arrives."""
         recording_id = call.parsed("recording_id", by=parse_recording_id)
-        row = await self.ingest.store_source(_caller(call), recording_id, _arriving(call.request))
-        self.metrics.ingested_bytes.inc(0 if row.source is None else row.source.size_bytes)
+        row = await self._take(_caller(call), recording_id, call.request.content.iter_any())
         return _status(row, progress=None)
+
+    async def _take(
+        self, caller: Caller, recording_id: RecordingId, pieces: AsyncIterator[bytes]
+    ) -> RecordingRow:
+        row = await self.ingest.store_source(caller, recording_id, _arriving(pieces))
+        self.metrics.ingested_bytes.inc(0 if row.source is None else row.source.size_bytes)
+        return row
 
     async def show(self, call: Call[Service, None, None]) -> models.RecordingStatus:
         """Where a recording stands."""
@@ -134,9 +141,10 @@ class RecordingsApi:
                 path="/v1/recordings",
                 handler=self.create,
                 access=INGEST,
-                summary="Announce a recording; send its bytes to source_url next",
+                summary="Announce a recording and send its bytes to source_url next, or send both as a form",
                 body=models.NewRecording,
-                answers={201: models.RecordingStatus},
+                form=MediaBody((FORM_TYPE,)),
+                answers={201: models.RecordingStatus, 202: models.RecordingStatus},
                 problems=(Code.CONSULTATION_TAKEN, Code.CONFLICT, Code.PATIENT_ERASED, *away),
             ),
             Route(
@@ -198,9 +206,8 @@ class RecordingsApi:
         )
 
 
-async def _arriving(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it arrives; a client that falls silent gets 408 and its half upload is removed."""
-    pieces = request.content.iter_any()
+async def _arriving(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A body as it arrives; a client that falls silent gets 408 and its half upload is removed."""
     while True:
         try:
             async with asyncio.timeout(_SILENCE_LIMIT_S):
@@ -212,7 +219,23 @@ async def _arriving(request: web.Request) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _caller(call: Call[Service, None, models.NewRecording] | Call[Service, None, None]) -> Caller:
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= _MAX_IDEMPOTENCY_CHARS:
+        raise Problem(Code.MALFORMED_REQUEST, detail="Idempotency-Key has 1 to 255 characters.")
+    return key
+
+
+def _announcement(body: models.NewRecording, key: str | None) -> Announcement:
+    return Announcement(
+        patient=parse_patient(body.patient),
+        consultation=parse_consultation(body.consultation),
+        metadata=body.metadata,
+        idempotency_key=key,
+    )
+
+
+def _caller(call: Call[Service, Any, Any]) -> Caller:
     return Caller(call.principal.token.tenant, call.principal.actor, request_id(call.request))
 
 

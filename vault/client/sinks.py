@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class FileSink:
         if not replace and path.exists():
             raise Misused(f"{path} exists already")
         self._path = path
+        self._replace = replace
         self._part: Path | None = None
         self._descriptor: int | None = None
 
@@ -106,6 +108,10 @@ class FileSink:
         for other in set(self._parts().values()) - {self._part.absolute()}:
             other.unlink()
         self._descriptor = os.open(self._part, _FLAGS, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Misused(f"another download writes {self._part}") from None
         os.ftruncate(self._descriptor, offset_bytes)
         os.lseek(self._descriptor, 0, os.SEEK_END)
 
@@ -118,9 +124,21 @@ class FileSink:
         if self._descriptor is None or self._part is None:
             return
         os.fsync(self._descriptor)
+        if self._replace:
+            self._part.replace(self._path)
+        else:
+            self._link()
         os.close(self._descriptor)
         self._descriptor = None
-        self._part.replace(self._path)
+
+    def _link(self) -> None:
+        if self._part is None:
+            return
+        try:
+            self._path.hardlink_to(self._part)
+        except FileExistsError:
+            raise Misused(f"{self._path} exists by now; the download stands in {self._part}") from None
+        self._part.unlink()
 
 
 class WriterSink:
@@ -140,7 +158,9 @@ class WriterSink:
     async def begin(self, *, offset_bytes: int, tag: str | None) -> None:
         """Raises `Misused` where the stream would have to go back."""
         if offset_bytes != self._written_bytes:
-            raise Misused("the recording changed while it was sent, and what was written cannot be taken back")
+            raise Misused(
+                "the recording changed while it was sent, and what was written cannot be taken back"
+            )
         self._tag = tag
 
     async def write(self, data: bytes) -> None:

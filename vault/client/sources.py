@@ -7,6 +7,7 @@ shorter recording; an error of the source is raised as it is, and cuts the uploa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mimetypes
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable
@@ -39,7 +40,8 @@ class Source:
         self.size_bytes = size_bytes
         self.sent_bytes = 0
         self.failure: Exception | None = None
-        self.on_piece: Callable[[], None] = lambda: None
+        self.on_piece: Callable[[], None] = _nothing
+        self.on_end: Callable[[], None] = _nothing
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The pieces, counted; raises what the source raises, or `Misused` where it is not as long as was said."""
@@ -50,6 +52,7 @@ class Source:
                     self._count(len(piece))
             if self.size_bytes is not None and self.sent_bytes != self.size_bytes:
                 raise Misused("the source is shorter than was said: did it change while it was sent?")  # noqa: TRY301
+            self.on_end()
         except Exception as failure:
             self.failure = failure
             raise
@@ -63,6 +66,10 @@ class Source:
             self._on_progress(self.sent_bytes, self.size_bytes)
 
 
+def _nothing() -> None:
+    """What happens where nobody asked to be told."""
+
+
 async def read_pieces(file: BinaryIO) -> AsyncIterator[bytes]:
     """A file from where it stands to its end, read in a thread; raises OSError."""
     while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
@@ -74,3 +81,13 @@ def size_of(file: BinaryIO) -> int | None:
     if not file.seekable():
         return None
     return os.fstat(file.fileno()).st_size - file.tell()
+
+
+@contextlib.asynccontextmanager
+async def opened_file(path: Path) -> AsyncIterator[BinaryIO]:
+    """A file to read, opened in a thread; raises OSError."""
+    file = await asyncio.to_thread(path.open, "rb")
+    try:
+        yield file
+    finally:
+        await asyncio.to_thread(file.close)

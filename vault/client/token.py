@@ -40,7 +40,9 @@ class Token:
         """Raises `InvalidToken`."""
         found = _TOKEN.fullmatch(text)
         if found is None:
-            raise InvalidToken("not a token of Replay Vault: one has 47 characters and starts with rvk_ or rvs_")
+            raise InvalidToken(
+                "not a token of Replay Vault: one has 47 characters and starts with rvk_ or rvs_"
+            )
         self._text = text
         self.kind = TokenKind(found[1])
 
@@ -55,7 +57,9 @@ class Token:
         try:
             return cls(data.decode("ascii").strip())
         except (UnicodeDecodeError, InvalidToken):
-            raise InvalidToken(f"the file {path} does not hold a token of Replay Vault, or more than one") from None
+            raise InvalidToken(
+                f"the file {path} does not hold a token of Replay Vault, or more than one"
+            ) from None
 
     def require(self, kind: TokenKind) -> Self:
         """Itself; raises `InvalidToken` where it is of another kind."""

@@ -14,7 +14,7 @@ import datetime as dt
 import ipaddress
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -128,7 +128,9 @@ class Wire:
                 if response.status >= _FIRST_PROBLEM:
                     raise await _refused(response)
                 if response.status >= _FIRST_REDIRECT:
-                    raise UnexpectedAnswer(f"a redirect (status {response.status}) is not followed: check the address")
+                    raise UnexpectedAnswer(
+                        f"a redirect (status {response.status}) is not followed: check the address"
+                    )
                 yield response
 
     async def repeating(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -148,16 +150,18 @@ class Wire:
             waited_s += wait_s
 
     @contextlib.contextmanager
-    def _mapped(self) -> Any:
+    def _mapped(self) -> Iterator[None]:
         try:
             yield
         except aiohttp.ClientConnectorCertificateError:
             raise Unreachable(f"{self.origin} shows a certificate that is not trusted here") from None
         except aiohttp.ClientConnectorError as error:
-            raise Unreachable(f"cannot connect to {self.origin}: {error.strerror or 'no connection'}") from None
+            raise Unreachable(
+                f"cannot connect to {self.origin}: {error.strerror or 'no connection'}"
+            ) from None
         except TimeoutError:
             raise Unreachable(f"{self.origin} did not answer in time") from None
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except aiohttp.ClientError as error:
             raise Unreachable(f"the connection to {self.origin} was cut ({type(error).__name__})") from None
 
 

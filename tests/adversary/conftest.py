@@ -1,0 +1,158 @@
+"""What every row needs: two patients, a press, a record of all that left the house, and the checks that can go."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from keys.keyfile import create_private_file
+from tests.adversary.evidence import Evidence
+from tests.adversary.press import Press, pressing
+from tests.adversary.vandal import Objects
+from tests.world import App, Backend, World
+from vault.app.serving import build_app, listening
+from vault.app.stream import stream_role
+from vault.objects.folder import FolderStore
+from vault.objects.s3 import S3Store
+from vault.playback import authorize
+from vault.sessions.holder import SessionHolder, TicketHolder
+from vault.settings import StreamSettings, load
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A clinic, patient A with an app, patient B, and everything that is learnt."""
+
+    world: World
+    clinic: Backend
+    a: App
+    b: App
+    press: Press
+    evidence: Evidence
+    objects: Objects
+
+
+@pytest.fixture
+def product_log() -> Iterator[io.StringIO]:
+    """What the product logs, from its first line on, at every level."""
+    lines = io.StringIO()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+        logger_factory=structlog.PrintLoggerFactory(lines),
+        cache_logger_on_first_use=False,
+    )
+    yield lines
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def scene(
+    product_log: io.StringIO, caplog: pytest.LogCaptureFixture, world: World
+) -> AsyncIterator[Scene]:
+    """The scene, with nothing recorded yet. Both patients have a key."""
+    caplog.set_level(logging.INFO)
+    clinic = await world.backend()
+    async with pressing(world) as press:
+        for patient in ("patient-a", "patient-b"):
+            await clinic.announce(patient, title="Not sent yet")
+        yield Scene(
+            world=world,
+            clinic=clinic,
+            a=await clinic.sign_in("patient-a"),
+            b=await clinic.sign_in("patient-b"),
+            press=press,
+            evidence=Evidence(world, product_log, caplog),
+            objects=Objects(world.settings.objects),
+        )
+
+
+@pytest.fixture
+def without_checks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and every authorization check of playback answers yes, those of scopes too."""
+
+    def replace() -> None:
+        checks = [name for name in vars(authorize) if name.startswith("require_")]
+        assert len(checks) >= 4
+        for name in checks:
+            monkeypatch.setattr(authorize, name, _yes)
+        for holder in (SessionHolder, TicketHolder):
+            monkeypatch.setattr(holder, "require", _yes)
+
+    return replace
+
+
+def _yes(*_: Any) -> None:
+    return None
+
+
+@dataclass(slots=True)
+class Reads:
+    """How often the product read from the object store."""
+
+    count: int = 0
+
+
+@pytest.fixture
+def store_reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    """Counts every read of either store."""
+    reads = Reads()
+
+    def counted(read: Any) -> Any:
+        async def counting(*arguments: Any, **named: Any) -> Any:
+            reads.count += 1
+            return await read(*arguments, **named)
+
+        return counting
+
+    for store in (FolderStore, S3Store):
+        monkeypatch.setattr(store, "read", counted(store.read))
+    return reads
+
+
+@contextlib.asynccontextmanager
+async def replica(world: World, folder: Path, **given: Any) -> AsyncIterator[str]:
+    """Another server of the stream role on the same catalog, Redis and objects; yields its address."""
+    settings = stream_settings(world, folder, **given)
+    async with (
+        stream_role(settings) as served,
+        listening(build_app(served, release="test"), host="127.0.0.1", port=0) as url,
+    ):
+        yield url
+
+
+def stream_settings(world: World, folder: Path, **given: Any) -> StreamSettings:
+    """How a stream role on another machine is told where everything is."""
+    settings = world.settings
+    folder.mkdir(exist_ok=True)
+    return load(
+        StreamSettings,
+        {},
+        **{
+            "data_dir": folder,
+            "catalog_url": settings.catalog,
+            "redis_url": settings.redis,
+            "objects_url": settings.objects,
+            "tier_secret_file": settings.tier_file,
+            **given,
+        },
+    )
+
+
+def write_secret(path: Path, body: bytes) -> Path:
+    """A private file, as the key files are."""
+    create_private_file(path, body)
+    return path
