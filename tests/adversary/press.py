@@ -222,7 +222,8 @@ async def pressing(world: World) -> AsyncIterator[Press]:
     """A press for the length of the block."""
     settings = world.settings
     async with contextlib.AsyncExitStack() as stack:
-        catalog, shares = open_database(settings.catalog), open_database(settings.shares)
+        catalog = await asyncio.to_thread(open_database, settings.catalog)
+        shares = await asyncio.to_thread(open_database, settings.shares)
         store = make_store(settings.objects)
         for each in (catalog, shares, store):
             stack.push_async_callback(each.aclose)
