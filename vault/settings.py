@@ -19,6 +19,8 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "REPLAYVAULT_"
+# What the command line reads as a client; a server that finds it in its environment passes it over.
+CLIENT_NAMES: Final = frozenset({"REPLAYVAULT_URL", "REPLAYVAULT_TOKEN_FILE"})
 # What KMS clients read from the environment. Their presence in the stream role is a mistake in the deployment.
 _KMS_NAMES: Final = ("VAULT_ADDR", "VAULT_TOKEN", "BAO_ADDR", "BAO_TOKEN")
 
@@ -158,7 +160,7 @@ def _refuse_foreign(kind: type[CommonSettings], names: Iterable[str]) -> None:
     known = {PREFIX + field.upper() for field in AllSettings.model_fields}
     own = {PREFIX + field.upper() for field in kind.model_fields}
     role = kind.__name__.removesuffix("Settings").lower()
-    for name in sorted(names):
+    for name in sorted(set(names) - CLIENT_NAMES):
         if name.startswith(PREFIX) and name not in known:
             raise SettingsError(f"{name} is not a setting; see: replayvault serve --help")
         if name in known - own or (name in _KMS_NAMES and not issubclass(kind, ControlSettings)):

@@ -64,10 +64,14 @@ class Evidence:
         """The product's log lines, and those of the libraries."""
         return (self.log.getvalue() + self.caplog.text).encode()
 
-    def mismatches(self, **fields: str) -> list[dict[str, Any]]:
+    async def audited(self, **fields: object) -> list[dict[str, Any]]:
+        """Audit entries with these fields."""
+        entries = await asyncio.to_thread(self.world.audit)
+        return [entry for entry in entries if fields.items() <= entry.items()]
+
+    async def mismatches(self, **fields: object) -> list[dict[str, Any]]:
         """Audit entries with the reason KEY_MISMATCH and these fields."""
-        wanted = {"reason": "KEY_MISMATCH", "decision": "deny", **fields}
-        return [entry for entry in self.world.audit() if wanted.items() <= entry.items()]
+        return await self.audited(reason="KEY_MISMATCH", decision="deny", **fields)
 
     async def says_nothing_of(self, *words: str) -> None:
         """No trace of these words anywhere; raises AssertionError with the first place that has one."""

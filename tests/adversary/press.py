@@ -54,6 +54,8 @@ SIZES: Final = {
     "replay.head": 700,
     "thumbs-001.jpg": 20000,
 }
+# For tests of lists, which read no media.
+PICTURE: Final = {"poster.jpg": 600}
 _INIT_BYTES: Final = 640
 
 
@@ -137,13 +139,16 @@ class Press:
         await self._publish(access, manifest, pinned, source)
         return Pressed(access=access, mark=mark, manifest=manifest, pinned=pinned)
 
-    async def many(self, backend: Backend, patient: str, *, count: int, stem: str) -> Sequence[Pressed]:
-        """So many recordings, whose titles, clinicians and media all hold `stem`."""
+    async def many(
+        self, backend: Backend, patient: str, *, count: int, stem: str, sizes: Mapping[str, int] = SIZES
+    ) -> Sequence[Pressed]:
+        """So many recordings, whose titles, clinicians and media all hold the first twelve letters of `stem`."""
         return [
             await self.publish(
                 backend,
                 patient,
                 mark=f"{stem[:12]}{number:03d}",
+                sizes=sizes,
                 title=f"{stem} follow-up {number}",
                 clinician=f"Dr {stem}",
                 description=f"{stem} is to rest.",

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.adversary.conftest import Scene
 from tests.adversary.evidence import Evidence
-from tests.adversary.press import Pressed
+from tests.adversary.press import PICTURE, Pressed
 from vault.catalog import recordings
 from vault.catalog.recordings import Cursor
 from vault.catalog.rows import RecordingRow, recording_row
@@ -33,13 +33,13 @@ async def everybodys(
 async def theirs(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[Pressed]:
     """Recordings of B and of another tenant's patient of A's name, among A's; the query without its WHERE."""
     rival = await scene.world.backend("rival")
-    found = [*await scene.press.many(scene.clinic, "patient-b", count=4, stem=B)]
-    await scene.press.many(scene.clinic, "patient-a", count=3, stem=A)
+    found = [*await scene.press.many(scene.clinic, "patient-b", count=4, stem=B, sizes=PICTURE)]
+    await scene.press.many(scene.clinic, "patient-a", count=3, stem=A, sizes=PICTURE)
     for number in range(2):
         mark = f"{B[:12]}{number}"
-        found.append(await scene.press.publish(rival, "patient-a", tenant="rival", mark=mark, title=B))
-    await scene.press.many(scene.clinic, "patient-a", count=2, stem=A)
-    found += await scene.press.many(scene.clinic, "patient-b", count=3, stem=B)
+        found.append(await scene.press.publish(rival, "patient-a", tenant="rival", mark=mark, title=B, sizes=PICTURE))
+    await scene.press.many(scene.clinic, "patient-a", count=2, stem=A, sizes=PICTURE)
+    found += await scene.press.many(scene.clinic, "patient-b", count=3, stem=B, sizes=PICTURE)
     monkeypatch.setattr(recordings, "shelf", everybodys)
     return found
 
@@ -58,7 +58,7 @@ async def test_a2_one_page(scene: Scene, theirs: list[Pressed]) -> None:
     assert page.status == 200
     assert len(page.json["recordings"]) == 5
     await nothing_but_hers(scene.evidence, theirs)
-    told = scene.evidence.mismatches(action="recording.list")
+    told = await scene.evidence.mismatches(action="recording.list")
     assert {entry["recording"] for entry in told} >= {str(each.recording_id) for each in theirs}
     assert scene.world.metric("replayvault_key_mismatch_total") == len(told)
     assert scene.evidence.logs.count(b"key mismatch") == len(told)

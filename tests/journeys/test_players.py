@@ -114,10 +114,14 @@ async def _now_s(page: Page) -> float:
 async def _wait(page: Page, condition: str) -> None:
     """Wait until a condition on the video element `v` holds."""
     # A string would need eval, which the page's policy forbids.
-    await page.wait_for_function(
-        f"() => {{ const v = document.getElementById('player'); return {condition}; }}",
-        timeout=_LONG_MS,
-    )
+    try:
+        await page.wait_for_function(
+            f"() => {{ const v = document.getElementById('player'); return {condition}; }}",
+            timeout=_LONG_MS,
+        )
+    except Exception:
+        print("DEBUG", condition, await page.evaluate("() => { const v = document.getElementById('player'); const b=[]; for (let i=0;i<v.buffered.length;i++) b.push([v.buffered.start(i), v.buffered.end(i)]); return [v.currentTime, v.duration, b, v.paused, v.ended, v.readyState, v.seeking]; }"))
+        raise
 
 
 async def _seek(page: Page, to_s: float) -> None:

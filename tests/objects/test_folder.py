@@ -6,8 +6,10 @@ import asyncio
 import datetime as dt
 import os
 import stat
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,14 +117,48 @@ async def test_an_acknowledged_object_survives_a_late_abort(store: FolderStore) 
     assert bytes((await store.read(name, first_byte=0, last_byte=3)).data) == b"body"
 
 
-async def test_an_abort_after_a_cut_off_completion_removes_the_object(store: FolderStore, root: Path) -> None:
+class Gate:
+    """Holds one system call back in its thread, so that its caller can go away meanwhile."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+        self._reached, self._open = threading.Event(), threading.Event()
+
+    def __call__(self, *args: Any, **words: Any) -> Any:
+        self._reached.set()
+        self._open.wait(10)
+        return self._call(*args, **words)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, 10)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+async def cut_off(call: Coroutine[Any, Any, None], gate: Gate) -> None:
+    task = asyncio.ensure_future(call)
+    await gate.reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("system_call", ["write", "fsync", "link", "unlink"])
+async def test_an_abort_waits_for_what_its_cancelled_caller_left_running_and_removes_it(
+    store: FolderStore, root: Path, monkeypatch: pytest.MonkeyPatch, system_call: str
+) -> None:
     upload = await store.create(a_name())
-    await upload.part(b"body")
-    completing = asyncio.ensure_future(upload.complete())
-    await asyncio.sleep(0)
-    completing.cancel()
-    await asyncio.gather(completing, return_exceptions=True)
-    await upload.abort()
+    if system_call != "write":
+        await upload.part(b"body")
+    gate = Gate(getattr(os, system_call))
+    monkeypatch.setattr(os, system_call, gate)
+    await cut_off(upload.part(b"body") if system_call == "write" else upload.complete(), gate)
+    aborting = asyncio.ensure_future(upload.abort())
+    await asyncio.sleep(0.05)
+    assert not aborting.done()
+    gate.open()
+    await aborting
     assert everything_in(root) == []
 
 

@@ -4,6 +4,7 @@ Invariants:
 - nothing is promised before it is known to hold: status and headers leave only after the first window verified and
   the view is on record;
 - a window that fails later cuts the connection: a stream never ends cleanly when it is short;
+- when the audit log can't be written any more, no further window leaves;
 - a slow client holds two windows of memory and no thread.
 """
 
@@ -84,6 +85,7 @@ class Sender:
         self.metrics.open_streams.inc()
         try:
             async for window in windows:
+                await self.views.audit.require_writable()
                 if not response.prepared:
                     await response.prepare(request)
                     self.metrics.first_byte_s.observe(time.monotonic() - at_s)

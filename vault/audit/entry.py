@@ -41,7 +41,10 @@ class Action(enum.Enum):
     SESSION_LIST = "session.list"
     SESSION_REVOKE = "session.revoke"
     TICKET_MINT = "ticket.mint"
+    TOKEN_CREATE = "token.create"
+    TOKEN_REVOKE = "token.revoke"
     WRITER_OPEN = "writer.open"
+    WRITER_ALIVE = "writer.alive"
     WRITER_CLOSE = "writer.close"
 
 
@@ -73,7 +76,7 @@ class Event:
     action: Action
     decision: Decision
     reason: Reason = Reason.NONE
-    actor: str = ""  # "session", "ticket", "service:<token id>", "worker", "system"
+    actor: str = ""  # "session", "ticket", "service:<token id>", "worker", "operator", "system"
     patient: str = ""  # pseudonym
     recording: str = ""
     key_id: str = ""

@@ -15,14 +15,17 @@ import contextlib
 import datetime as dt
 import os
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from vault.audit.entry import FIRST_PREV, Action, Decision, Event, seal_line
 from vault.audit.errors import AuditUnavailable
 
 Clock = Callable[[], dt.datetime]
+
+ALIVE_EVERY_S: Final = 4.0
 
 
 class AuditLog:
@@ -41,6 +44,8 @@ class AuditLog:
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
+        self._alive: asyncio.Future[None] | None = None
+        self._written_s = 0.0
 
     @classmethod
     async def open(cls, folder: Path, *, role: str, release: str, clock: Clock) -> Self:
@@ -75,6 +80,19 @@ class AuditLog:
         self._waiting.append((event, written))
         self._wake.set()
         return written
+
+    async def require_writable(self) -> None:
+        """Return while entries can be written; raises `AuditUnavailable`.
+
+        For streams that run long after their entry: asks the disk at most every `ALIVE_EVERY_S`, by an entry of
+        its own that all of them share.
+        """
+        if time.monotonic() - self._written_s < ALIVE_EVERY_S:
+            return
+        if self._alive is None or self._alive.done():
+            event = Event(action=Action.WRITER_ALIVE, decision=Decision.ALLOW, actor="system")
+            self._alive = asyncio.ensure_future(self.write(event))
+        await asyncio.shield(self._alive)
 
     async def aclose(self) -> None:
         """Write a last entry and close the file."""
@@ -130,6 +148,7 @@ class AuditLog:
             _settle(batch, failure=reason)
             return
         self._seq, self._prev, self._size_bytes = seq, prev, self._size_bytes + len(data)
+        self._written_s = time.monotonic()
         _settle(batch, failure=None)
 
 

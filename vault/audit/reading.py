@@ -16,18 +16,32 @@ from vault.audit.entry import FIRST_PREV, canonical, chain_hash
 from vault.audit.errors import ChainBroken
 
 
+class Chain:
+    """One writer's chain, as far as it was read: takes its lines in order and refuses the first that does not follow."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._number = 0
+        self._prev = FIRST_PREV
+
+    def accept(self, line: bytes) -> dict[str, Any]:
+        """The entry in the next line; raises `ChainBroken`."""
+        where = f"{self._name}, line {self._number + 1}"
+        entry = _parse(line, where=where)
+        if entry["seq"] != self._number or entry["prev"] != self._prev or chain_hash(entry) != entry["hash"]:
+            raise ChainBroken(f"{where}: does not follow from the line before")
+        self._number, self._prev = self._number + 1, entry["hash"]
+        return entry
+
+
 def read_chain(path: Path) -> Iterator[dict[str, Any]]:
     """The entries of one writer; raises `ChainBroken` at the first line that does not follow."""
-    prev = FIRST_PREV
+    chain = Chain(path.name)
     with path.open("rb") as lines:
-        for number, line in enumerate(lines):
+        for line in lines:
             if not line.endswith(b"\n"):
                 return
-            entry = _parse(line, where=f"{path.name}, line {number + 1}")
-            if entry["seq"] != number or entry["prev"] != prev or chain_hash(entry) != entry["hash"]:
-                raise ChainBroken(f"{path.name}, line {number + 1}: does not follow from the line before")
-            prev = entry["hash"]
-            yield entry
+            yield chain.accept(line)
 
 
 def tail(folder: Path, *, limit: int) -> list[dict[str, Any]]:

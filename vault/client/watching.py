@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from vault.client.documents import RecordingStatus
-from vault.client.errors import UnexpectedAnswer, Unreachable
+from vault.client.errors import Busy, UnexpectedAnswer, Unreachable
 from vault.client.events import EventParser
 from vault.client.wire import Ask, Wire
 
@@ -30,7 +30,7 @@ async def watch(wire: Wire, recording_id: uuid.UUID, *, status_of: Asking) -> As
     """The status now and after each change until it is final; raises `Refused` or `Unreachable`."""
     last: RecordingStatus | None = None
     async with contextlib.aclosing(_told(wire, recording_id)) as events:
-        with contextlib.suppress(Unreachable):
+        with contextlib.suppress(Unreachable, Busy):
             async for status in events:
                 yield status
                 last = status

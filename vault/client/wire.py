@@ -14,6 +14,7 @@ import datetime as dt
 import ipaddress
 import json
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -26,6 +27,7 @@ from vault.client.backoff import Backoff, parse_retry_after
 from vault.client.errors import (
     Busy,
     InvalidAddress,
+    Misused,
     Problem,
     Refused,
     UnexpectedAnswer,
@@ -40,6 +42,8 @@ ANSWER_TIMEOUT_S: Final = 30.0
 MAX_DOCUMENT_BYTES: Final = 8 * 1024 * 1024
 _FIRST_PROBLEM: Final = 400
 _FIRST_REDIRECT: Final = 300
+# Neither empty nor only dots: a path must not lead to another resource than the one that is meant.
+_SEGMENT: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,128}", re.ASCII)
 _PROBLEM_TYPE: Final = "application/problem+json"
 
 D = TypeVar("D", bound=BaseModel)
@@ -58,6 +62,10 @@ class Ask:
     headers: Mapping[str, str] | None = None
     answer_timeout_s: float = ANSWER_TIMEOUT_S
     expect_continue: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(_SEGMENT.fullmatch(segment) for segment in self.path):
+            raise Misused("an id or a file's name has letters, digits, dots, hyphens and underscores only")
 
 
 class Wire:

@@ -1,11 +1,14 @@
 """A patient's list, sealed until it is opened entry by entry.
 
-Invariant: an entry that the session's key does not open is dropped, audited and alarmed, whatever the query returned;
-so a list that lost its WHERE clause shows the patient's own recordings and nothing else.
+Invariants:
+- an entry that the session's key does not open is dropped, audited and alarmed, whatever the query returned; so a
+  list that lost its WHERE clause shows the patient's own recordings and nothing else, in its cursors too;
+- what was shown is on record before it is answered.
 """
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from keys import recording_wraps
@@ -35,6 +38,13 @@ class Entry:
     summary: Summary
 
 
+class _Dropped(enum.Enum):
+    """Why an entry is not shown."""
+
+    ANOTHERS = enum.auto()
+    DAMAGED = enum.auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page of a list; `next_cursor` is None on the last one."""
@@ -60,33 +70,42 @@ class Library:
                 connection, holder.tenant, holder.patient, limit=limit + 1, after=after
             )
             wraps = await recording_wraps.wraps_of(connection, [row.recording_id for row in rows])
-        shown = rows[:limit]
-        opened = [await self._entry(holder, row, wraps[row.recording_id], request=request) for row in shown]
-        entries = tuple(entry for entry in opened if entry is not None)
+        opened = [
+            await self._entry(holder, row, wraps[row.recording_id], request=request) for row in rows[:limit]
+        ]
+        entries = tuple(entry for entry in opened if isinstance(entry, Entry))
         await self.alarm.audit.write(_listed(holder, len(entries), request=request))
-        return Page(entries, format_cursor(shown[-1]) if len(rows) > limit else None)
+        # A cursor holds a time and an id: it must not be made from a row that is another's.
+        own = [row for row, entry in zip(rows[:limit], opened, strict=True) if entry is not _Dropped.ANOTHERS]
+        return Page(entries, format_cursor(own[-1]) if own and len(rows) > limit else None)
 
     async def one(self, holder: Holder, recording_id: RecordingId, *, request: str) -> Entry:
         """One entry; raises `NothingForYou`, or what `Opening.find` raises."""
         row, access = await self.opening.find(holder, recording_id, request=request)
+        event = denial(holder, Action.LIST, recording_id, request=request)
         try:
-            return _open_entry(row, access)
-        except (KeyMismatch, Damaged, Malformed):
-            event = denial(holder, Action.LIST, recording_id, request=request)
+            entry = _open_entry(row, access)
+        except KeyMismatch:
+            await self.alarm.key_mismatch(event(Reason.KEY_MISMATCH))
+            raise NothingForYou("the details are another recording's") from None
+        except (Damaged, Malformed):
             await self.alarm.audit.write(event(Reason.DAMAGED))
             raise NothingForYou("the details do not open") from None
+        await self.alarm.audit.write(_listed(holder, 1, recording=str(recording_id), request=request))
+        return entry
 
     async def _entry(
         self, holder: Holder, row: RecordingRow, wraps: tuple[RecordingWrap, ...], *, request: str
-    ) -> Entry | None:
+    ) -> Entry | _Dropped:
         event = denial(holder, Action.LIST, row.recording_id, request=request)
         try:
             return _open_entry(row, open_access(holder, row, wraps))
         except KeyMismatch:
             await self.alarm.key_mismatch(event(Reason.KEY_MISMATCH))
+            return _Dropped.ANOTHERS
         except (Damaged, Malformed):
             await self.alarm.audit.write(event(Reason.DAMAGED))
-        return None
+            return _Dropped.DAMAGED
 
 
 def _open_entry(row: RecordingRow, access: RecordingAccess) -> Entry:
@@ -95,12 +114,13 @@ def _open_entry(row: RecordingRow, access: RecordingAccess) -> Entry:
     return Entry(row.recording_id, metadata, open_details(row.summary or b"", access, kind=Summary))
 
 
-def _listed(holder: Holder, count: int, *, request: str) -> Event:
+def _listed(holder: Holder, count: int, *, recording: str = "", request: str) -> Event:
     return Event(
         action=Action.LIST,
         decision=Decision.ALLOW,
         actor=holder.actor,
         patient=holder.pseudonym,
+        recording=recording,
         session=holder.record_id.hex(),
         request=request,
         note=f"{count} entries",
