@@ -235,7 +235,7 @@ async def open_world(engine: Engine, given: Mapping[str, Any]) -> AsyncIterator[
     settings = load(AllSettings, {}, **given)
     async with (
         every_role(settings) as served,
-        listening(build_app(served, release="test"), host="127.0.0.1", port=0) as url,
+        listening(build_app(served, settings), host="127.0.0.1", port=0) as url,
         aiohttp.ClientSession(url, auto_decompress=False) as http,
     ):
         yield World(engine, settings, served, url, http)

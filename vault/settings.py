@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "REPLAYVAULT_"
 # What the command line reads as a client; a server that finds it in its environment passes it over.
@@ -45,7 +46,7 @@ class CommonSettings(BaseSettings):
     redis_url: str | None = None
     audit_dir: Path | None = None
     audience: str = Field(default="replayvault", min_length=1, max_length=128)
-    release: str = Field(default="0.1.0", min_length=1, max_length=64)
+    release: str = Field(default_factory=lambda: version("replayvault"), min_length=1, max_length=64)
 
     @field_validator("data_dir")
     @classmethod
@@ -84,7 +85,18 @@ class ServeSettings(CommonSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     https: bool = Field(default=False, description="The service is reached by https: send HSTS.")
+    cors_origins: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(), description="Origins of browser apps, separated by spaces."
+    )
     tier_secret_file: Path | None = None
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, given: object) -> frozenset[str]:
+        origins = frozenset(given.split()) if isinstance(given, str) else frozenset()
+        if not all(_is_origin(each) for each in origins):
+            raise ValueError("an origin is https://host or https://host:port")
+        return origins
 
     @property
     def tier_file(self) -> Path:
@@ -154,6 +166,12 @@ def load(kind: type[S], environment: Mapping[str, str] | None = None, **given: o
     if not issubclass(kind, ControlSettings):
         _refuse_lying_about(kind, settings.data_dir)
     return settings
+
+
+def _is_origin(text: str) -> bool:
+    """A serialised origin: scheme, host and port, nothing else (RFC 6454, section 6.2)."""
+    url = urlsplit(text)
+    return url.scheme in {"http", "https"} and bool(url.hostname) and text == f"{url.scheme}://{url.netloc}"
 
 
 def _refuse_foreign(kind: type[CommonSettings], names: Iterable[str]) -> None:

@@ -129,7 +129,7 @@ async def replica(world: World, folder: Path, **given: Any) -> AsyncIterator[str
     settings = stream_settings(world, folder, **given)
     async with (
         stream_role(settings) as served,
-        listening(build_app(served, release="test"), host="127.0.0.1", port=0) as url,
+        listening(build_app(served, settings), host="127.0.0.1", port=0) as url,
     ):
         yield url
 

@@ -443,6 +443,20 @@ class TestReads:
         s3_store._urls[names[4]] = ("http://127.0.0.1:9/expired", 0.0)
         await s3_store.read(names[4], first_byte=0, last_byte=0)
 
+    async def test_a_kept_url_that_is_refused_is_signed_anew_once(
+        self, proxied_store: ObjectStore, proxy: FaultyProxy
+    ) -> None:
+        name = a_name()
+        await put(proxied_store, name)
+        await proxied_store.read(name, first_byte=0, last_byte=0)
+        proxy.fail(is_get, faulty.status(403, "ExpiredToken"))
+        await proxied_store.read(name, first_byte=1, last_byte=1)
+        assert len(proxy.matching(is_get)) == 3
+        proxy.fail(is_get, faulty.status(403, "ExpiredToken"), times=9)
+        with pytest.raises(StoreRefused):
+            await proxied_store.read(name, first_byte=1, last_byte=1)
+        assert len(proxy.matching(is_get)) == 5
+
     async def test_without_credentials_the_sentence_says_so(
         self, s3_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

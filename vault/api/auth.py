@@ -1,7 +1,7 @@
 """Who is calling: bearer token, cookie or ticket path, each admitted by what it opens.
 
 Invariants: the kind of a credential picks a route and grants nothing; a session token is taken from the
-Authorization header or the `__Host-` cookie, never from a URL; a refusal is one constant 401 whatever the reason.
+Authorization header or, for GET and HEAD, the `__Host-` cookie; never from a URL. A refusal is one constant 401.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class Gatekeeper:
             return AccessKind.TICKET
         text = _bearer(request)
         if text is None:
-            return AccessKind.SESSION if COOKIE in request.cookies else None
+            return AccessKind.SESSION if _cookie(request) is not None else None
         return _KINDS.get(text.partition("_")[0])
 
     async def admit(self, request: web.Request, access: Access) -> SessionHolder | TicketHolder | Service:
         """The holder or service behind the credential; raises `InvalidToken`, `UnknownToken` or `Problem`."""
         if access.kind is AccessKind.TICKET:
             return await self.admission.ticket(request.match_info["ticket"])
-        text = _bearer(request) or request.cookies.get(COOKIE)
+        text = _bearer(request) or _cookie(request)
         if text is None:
             raise InvalidToken("no credential")
         if access.kind is AccessKind.SESSION:
@@ -75,6 +75,11 @@ class Gatekeeper:
         if scope is not None and ServiceScope(scope) not in row.scopes:
             raise Problem(Code.FORBIDDEN, detail=f"The token lacks the scope {scope}.")
         return Service(row)
+
+
+def _cookie(request: web.Request) -> str | None:
+    """The cookie reads and does nothing else: a script that may send it must not get a token out of it."""
+    return request.cookies.get(COOKIE) if request.method in {"GET", "HEAD"} else None
 
 
 def _bearer(request: web.Request) -> str | None:

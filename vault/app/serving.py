@@ -13,6 +13,7 @@ from aiohttp import web
 from keys import errors as keys_errors
 from vault.api.auth import Gatekeeper
 from vault.api.binding import OPEN, AnyRoute, Call, MediaAnswer, Route, json_response
+from vault.api.cors import allow_origins
 from vault.api.dispatch import install
 from vault.api.middleware import guard
 from vault.api.models import Health
@@ -25,6 +26,7 @@ from vault.metrics import Metrics
 from vault.objects import errors as objects_errors
 from vault.playback.errors import NoSuchFile, NothingForYou
 from vault.sessions import errors as sessions_errors
+from vault.settings import ServeSettings
 
 PROBE_TIMEOUT_S: Final = 2.0
 HSTS_MAX_AGE_S: Final = 365 * 24 * 3600
@@ -81,12 +83,16 @@ def join(first: Served, second: Served) -> Served:
     )
 
 
-def build_app(served: Served, *, release: str, https: bool = False) -> web.Application:
+def build_app(served: Served, settings: ServeSettings) -> web.Application:
     """The application of a role."""
     app = web.Application()
-    guard(app, translator=Translator(PROBLEMS), hsts_max_age_s=HSTS_MAX_AGE_S if https else None)
+    hsts_max_age_s = HSTS_MAX_AGE_S if settings.https else None
+    guard(app, translator=Translator(PROBLEMS), hsts_max_age_s=hsts_max_age_s)
+    if settings.cors_origins:
+        allow_origins(app, settings.cors_origins)
     rows = (*served.routes, *_system_routes(served))
-    install(app, routes=(*rows, openapi_route(rows, version=release)), authenticator=served.gatekeeper)
+    document = openapi_route(rows, version=settings.release)
+    install(app, routes=(*rows, document), authenticator=served.gatekeeper)
     return app
 
 

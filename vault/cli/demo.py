@@ -78,7 +78,7 @@ async def _opened(console: Console, folder: Path, port: int) -> AsyncIterator[St
     settings = load(AllSettings, {}, data_dir=folder)
     async with (
         every_role(settings) as served,
-        listening(build_app(served, release=settings.release), host="127.0.0.1", port=port) as url,
+        listening(build_app(served, settings), host="127.0.0.1", port=port) as url,
         aiohttp.ClientSession(url) as http,
     ):
         console.print(f"[bold]Replay Vault[/] runs on {url}, its data in {folder}")

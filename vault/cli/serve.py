@@ -57,7 +57,7 @@ async def _serving(settings: Any, role: Any) -> AsyncIterator[None]:
 
     opened: AbstractAsyncContextManager[Served] = role(settings)
     async with opened as served:
-        app = build_app(served, release=settings.release, https=settings.https)
+        app = build_app(served, settings)
         async with listening(app, host=settings.host, port=settings.port) as url:
             click.echo(f"listening on {url}", err=True)
             yield

@@ -6,7 +6,7 @@ valid, is refused; a fetched manifest is ciphertext, fit for a cache; only `open
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from keys.errors import KeyMismatch
@@ -27,7 +27,7 @@ class SealedManifest:
     """A whole manifest object, still sealed. Holds no plaintext and no key."""
 
     name: ObjectName
-    sealed: bytes
+    sealed: bytes = field(repr=False)
 
 
 async def write_manifest(store: ObjectStore, manifest: Manifest, *, access: RecordingAccess) -> FileFacts:

@@ -25,6 +25,7 @@ from vault.objects.errors import (
     ObjectExists,
     ObjectMissing,
     ObjectsError,
+    StoreRefused,
     TooLarge,
 )
 from vault.objects.location import S3Location
@@ -70,8 +71,15 @@ class S3Store:
         if not 0 <= first_byte <= last_byte:
             raise ValueError("a range has a first byte and a last one, in this order")
         _, carrier = await self.open()
-        url = await self._readable(name)
-        return await carrier.get(url, first_byte=first_byte, last_byte=last_byte, pin=pin)
+        url, is_fresh = await self._readable(name)
+        try:
+            return await carrier.get(url, first_byte=first_byte, last_byte=last_byte, pin=pin)
+        except StoreRefused:
+            # A kept URL ends early with the temporary credentials that signed it.
+            self._urls.pop(name, None)
+            if is_fresh:
+                raise
+        return await self.read(name, first_byte=first_byte, last_byte=last_byte, pin=pin)
 
     async def delete(self, names: Iterable[ObjectName]) -> None:
         """Remove objects with all their versions; missing ones are no error."""
@@ -121,10 +129,12 @@ class S3Store:
         """`work` in one of this store's threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def _readable(self, name: ObjectName) -> str:
+    async def _readable(self, name: ObjectName) -> tuple[str, bool]:
+        """A signed URL of the object, and whether it was signed just now."""
         now_s = asyncio.get_running_loop().time()
         url, until_s = self._urls.get(name, ("", 0.0))
-        if now_s >= until_s:
+        is_fresh = now_s >= until_s
+        if is_fresh:
             bucket, _ = await self.open()
             # In a thread: signing may have to fetch credentials.
             url = await self.run(partial(bucket.sign_get, name))
@@ -132,7 +142,7 @@ class S3Store:
         self._urls.move_to_end(name)
         while len(self._urls) > _SIGNED_URLS:
             self._urls.popitem(last=False)
-        return url
+        return url, is_fresh
 
 
 class _S3Upload:

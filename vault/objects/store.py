@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from keys.errors import MalformedId
@@ -44,7 +44,7 @@ class ObjectName:
 class Fetched:
     """Exactly the bytes asked for. `pin` names the object's version: read on with it, and a swap is noticed."""
 
-    data: bytes | bytearray
+    data: bytes | bytearray = field(repr=False)
     pin: str
     object_size_bytes: int
 
