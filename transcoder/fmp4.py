@@ -2,7 +2,7 @@
 
 The shape that ffmpeg's HLS muxer writes with `single_file`: `ftyp moov`, then per segment `sidx moof mdat`, on every
 build; `styp` and more than one `moof mdat` a segment are understood too. A segment starts at a `styp` or `sidx`; in
-a file that has neither, at each `moof`.
+a file that has neither, at each `moof`. A last one of less than half a second is part of the one before.
 
 Invariants: media bytes are never held, only boxes that describe them, each within a limit; work is linear in what
 is fed, however it is split; the index describes every byte of the track exactly once; decoding times join without a
@@ -26,6 +26,9 @@ __all__ = ["Segment", "TrackIndex", "TrackIndexer"]
 _LIMITS_BYTES = {b"ftyp": 4096, b"styp": 4096, b"moov": 1 << 20, b"sidx": 64 << 10, b"moof": 4 << 20}
 _MAX_SAMPLES = 4_000_000  # 12 hours at 60 frames or 85 sound packets a second
 _MAX_SEGMENTS = 100_000
+# Sound often ends with a packet of a millisecond. Browsers put none of it into their buffer, and a player that waits
+# for a segment of nothing else never reaches the end: so short a remainder belongs to the segment before it.
+_SHORTEST_LAST_S = 0.5
 _MAX_SAMPLE_DURATION = (1 << 32) - 1
 
 
@@ -221,7 +224,10 @@ class _Builder:
 
     def _segments(self, size_bytes: int) -> tuple[Segment, ...]:
         scale = self.header.timescale
-        edges = [*self._starts, (size_bytes, self._end_time)]
+        starts = self._starts
+        if len(starts) > 1 and self._end_time - starts[-1][1] < _SHORTEST_LAST_S * scale:
+            starts = starts[:-1]
+        edges = [*starts, (size_bytes, self._end_time)]
         return tuple(
             Segment(offset, next_offset - offset, start / scale, (next_start - start) / scale)
             for (offset, start), (next_offset, next_start) in pairwise(edges)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from keys import payload
 from keys.database import Database
-from keys.errors import Malformed
+from keys.errors import KeyMismatch, Malformed
 from keys.ids import RecordingId, TenantId, parse_patient
 from keys.records import Kind, RecordId
 from keys.service_token import ServiceScope
@@ -23,10 +23,12 @@ from vault.api.auth import Service
 from vault.api.binding import SESSION, AnyRoute, Call, Route, service
 from vault.api.middleware import request_id
 from vault.api.problems import Code, Problem
-from vault.audit.entry import Action, Decision, Event
-from vault.audit.log import AuditLog
+from vault.alarm import Alarm
+from vault.audit.entry import Action, Decision, Event, Reason
 from vault.catalog import registry
+from vault.catalog.errors import UnknownRecording
 from vault.catalog.registry import Registered
+from vault.sessions.errors import NotYours
 from vault.sessions.holder import SessionHolder
 from vault.sessions.minting import Mint, Minted
 
@@ -42,7 +44,7 @@ class SessionsApi:
 
     mint: Mint
     catalog: Database
-    audit: AuditLog
+    alarm: Alarm
     clock: Callable[[], dt.datetime]
 
     async def open_session(self, call: Call[Service, None, models.NewSession]) -> models.SessionCreated:
@@ -119,15 +121,24 @@ class SessionsApi:
         holder: SessionHolder | None,
         purpose: str,
     ) -> models.TicketCreated:
-        minted = await self.mint.ticket(
-            tenant,
-            RecordingId(body.recording),
-            holder=holder,
-            roles=frozenset(body.files),
-            ttl=dt.timedelta(seconds=body.ttl_s),
-            purpose=purpose,
-            issuer=call.principal.actor,
-        )
+        denied = _no_ticket(call, holder, str(body.recording))
+        try:
+            minted = await self.mint.ticket(
+                tenant,
+                RecordingId(body.recording),
+                holder=holder,
+                roles=frozenset(body.files),
+                ttl=dt.timedelta(seconds=body.ttl_s),
+                purpose=purpose,
+                issuer=call.principal.actor,
+            )
+        except KeyMismatch:
+            await self.alarm.key_mismatch(replace(denied, reason=Reason.KEY_MISMATCH))
+            raise
+        except (NotYours, UnknownRecording) as error:
+            reason = Reason.NOT_YOURS if isinstance(error, NotYours) else Reason.NOT_FOUND
+            await self.alarm.audit.write(replace(denied, reason=reason))
+            raise
         await self._audit(call, Action.TICKET_MINT, minted, recording=str(body.recording), note=purpose)
         text = minted.token.reveal(to="its holder")
         url = f"/v1/t/{text}/master.m3u8"
@@ -142,7 +153,7 @@ class SessionsApi:
         recording: str = "",
         note: str = "",
     ) -> None:
-        await self.audit.write(
+        await self.alarm.audit.write(
             Event(
                 action=action,
                 decision=Decision.ALLOW,
@@ -156,7 +167,7 @@ class SessionsApi:
         )
 
     async def _audit_revoke(self, call: Call[Service, Any, Any], *, note: str, session: str) -> None:
-        await self.audit.write(
+        await self.alarm.audit.write(
             Event(
                 action=Action.SESSION_REVOKE,
                 decision=Decision.ALLOW,
@@ -241,6 +252,18 @@ class SessionsApi:
                 problems=(Code.NOT_FOUND, Code.NOT_READY, *away),
             ),
         )
+
+
+def _no_ticket(call: Call[Any, None, Any], holder: SessionHolder | None, recording: str) -> Event:
+    return Event(
+        action=Action.TICKET_MINT,
+        decision=Decision.DENY,
+        actor=call.principal.actor,
+        patient="" if holder is None else holder.pseudonym,
+        recording=recording,
+        session="" if holder is None else holder.record_id.hex(),
+        request=request_id(call.request),
+    )
 
 
 def _session(minted: Minted) -> models.SessionCreated:

@@ -73,7 +73,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         yield Served(
             routes=(
                 *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),
-                *SessionsApi(mint, ground.catalog, ground.audit, utc_now).routes(),
+                *SessionsApi(mint, ground.catalog, ground.alarm, utc_now).routes(),
             ),
             gatekeeper=Gatekeeper(admission, ground.catalog, utc_now),
             metrics=ground.metrics,

@@ -37,6 +37,7 @@ PROBLEMS: Final[Mapping[type[Exception], Translation]] = {
     catalog_errors.UnknownToken: Code.UNAUTHENTICATED,
     sessions_errors.SessionEnded: Code.UNAUTHENTICATED,
     sessions_errors.ScopeMissing: Code.FORBIDDEN,
+    sessions_errors.NotYours: Code.NOT_FOUND,
     keys_errors.MalformedId: Code.INVALID_BODY,
     keys_errors.NoSuchKey: Code.NOT_FOUND,
     keys_errors.KeyMismatch: Code.NOT_FOUND,

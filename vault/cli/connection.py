@@ -44,7 +44,9 @@ class Connection:
                 "- reads it from standard input"
             )
         if _LOOKS_LIKE_TOKEN.match(self.token_file):
-            raise InvalidToken("a token was given where the name of its file is due; it may have been seen: revoke it")
+            raise InvalidToken(
+                "a token was given where the name of its file is due; it may have been seen: revoke it"
+            )
         if self.token_file == STDIN:
             return Token(_read_stdin())
         return Token.from_file(Path(self.token_file))

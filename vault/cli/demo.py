@@ -18,6 +18,7 @@ from transcoder.binaries import find_tools
 from vault.app.everything import every_role
 from vault.app.hardening import harden_process
 from vault.app.serving import build_app, listening
+from vault.cli.examples import Exampled
 from vault.cli.exits import Exit, sentences
 from vault.demo.films import FilmError
 from vault.demo.story import Story
@@ -26,7 +27,14 @@ from vault.logs import silence_logs
 from vault.settings import AllSettings, load
 
 
-@click.command()
+@click.command(
+    cls=Exampled,
+    examples=(
+        "replayvault demo",
+        "replayvault demo --file my-recording.webm",
+        "replayvault demo --check --port 0",
+    ),
+)
 @click.option(
     "--file", "film", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your own film."
 )
@@ -37,15 +45,9 @@ from vault.settings import AllSettings, load
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one."
 )
 def demo(film: Path | None, port: int, *, check: bool) -> None:
-    r"""Show Replay Vault with two patients, and what A gets of B's when every check is gone.
+    """Show Replay Vault with two patients, and what A gets of B's when every check is gone.
 
     Everything runs for real, in a temporary folder that is removed at the end.
-
-    \b
-    Examples:
-      replayvault demo
-      replayvault demo --file my-recording.webm
-      replayvault demo --check --port 0
     """
     console = Console(highlight=False)
     with sentences():

@@ -13,8 +13,11 @@ from collections.abc import Iterator
 import click
 
 from keys.errors import DatabaseUnavailable, KeysError, MasterUnavailable, MasterUnusable
-from vault.audit.errors import AuditUnavailable
+from vault.audit.errors import AuditError, AuditUnavailable, ChainBroken
 from vault.catalog.errors import CatalogError, UnknownSchema
+from vault.cli.guards import GuardRefused
+from vault.cli.output import printable
+from vault.client import errors as client
 from vault.embedded import EmbeddedError
 from vault.objects.errors import ObjectsError, StoreMisconfigured, StoreUnavailable
 from vault.sessions.errors import RecordsUnavailable
@@ -33,8 +36,21 @@ class Exit(enum.IntEnum):
     DEPENDENCY_DOWN = 6
 
 
-_USAGE = (SettingsError, MasterUnusable, StoreMisconfigured, EmbeddedError)
-_DOWN = (DatabaseUnavailable, MasterUnavailable, StoreUnavailable, RecordsUnavailable, AuditUnavailable)
+# The first line that an error is an instance of decides.
+_CODES: tuple[tuple[tuple[type[Exception], ...], Exit], ...] = (
+    ((SettingsError, MasterUnusable, StoreMisconfigured, EmbeddedError), Exit.USAGE),
+    ((client.Misused, client.InvalidRequest), Exit.USAGE),
+    ((UnknownSchema, GuardRefused), Exit.REFUSED),
+    (
+        (client.Unauthenticated, client.Forbidden, client.ConsultationTaken, client.PatientErased),
+        Exit.REFUSED,
+    ),
+    ((DatabaseUnavailable, MasterUnavailable, StoreUnavailable), Exit.DEPENDENCY_DOWN),
+    ((RecordsUnavailable, AuditUnavailable), Exit.DEPENDENCY_DOWN),
+    ((client.Unreachable, client.Busy), Exit.DEPENDENCY_DOWN),
+    ((ChainBroken,), Exit.PARTLY_FAILED),
+    ((KeysError, CatalogError, ObjectsError, AuditError, client.ReplayVaultError), Exit.FAILED),
+)
 
 
 @contextlib.contextmanager
@@ -42,18 +58,18 @@ def sentences() -> Iterator[None]:
     """Turn what the house raises into a sentence and an exit code."""
     try:
         yield
-    except _USAGE as error:
-        _leave(error, Exit.USAGE)
-    except UnknownSchema as error:
-        _leave(error, Exit.REFUSED)
-    except _DOWN as error:
-        _leave(error, Exit.DEPENDENCY_DOWN)
-    except (KeysError, CatalogError, ObjectsError) as error:
-        _leave(error, Exit.FAILED)
+    except BrokenPipeError:
+        raise  # whoever read our output has seen enough; click ends quietly
     except OSError as error:
-        _leave(error, Exit.DEPENDENCY_DOWN)
+        place = f" {error.filename}:" if error.filename else ""
+        _leave(f"{place} {error.strerror or type(error).__name__}".strip(), Exit.DEPENDENCY_DOWN)
+    except Exception as error:
+        code = next((code for kinds, code in _CODES if isinstance(error, kinds)), None)
+        if code is None:
+            raise
+        _leave(str(error), code)
 
 
-def _leave(error: Exception, code: Exit) -> None:
-    click.echo(f"replayvault: {error}", err=True)
+def _leave(sentence: str, code: Exit) -> None:
+    click.echo(f"replayvault: {printable(sentence)}", err=True)
     sys.exit(int(code))

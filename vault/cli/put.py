@@ -43,7 +43,9 @@ from vault.client.errors import UploadInterrupted
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A JSON file with title, clinician, consulted_at and description, in place of the options.",
 )
-@click.option("--idempotency-key", help="Called again with the same key, put goes on with the same recording.")
+@click.option(
+    "--idempotency-key", help="Called again with the same key, put goes on with the same recording."
+)
 @click.option("--no-wait", is_flag=True, help="Return once it is stored and queued (exit code 3).")
 @json_option
 @connected

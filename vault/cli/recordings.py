@@ -29,7 +29,11 @@ def recordings() -> None:
 
 
 @recordings.command(
-    "ls", examples=("replayvault recordings ls -n 20", "replayvault recordings ls --token-file session.token --json")
+    "ls",
+    examples=(
+        "replayvault recordings ls -n 20",
+        "replayvault recordings ls --token-file session.token --json",
+    ),
 )
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @json_option

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from vault import settings as house
+from vault.cli.examples import Exampled
 from vault.cli.exits import sentences
 from vault.cli.running import run_until_stopped
 
@@ -27,7 +28,14 @@ _ROLES: Final[dict[str, tuple[type[house.ServeSettings], str, str]]] = {
 }
 
 
-@click.command()
+@click.command(
+    cls=Exampled,
+    examples=(
+        "replayvault serve",
+        "replayvault serve --port 9000 --data-dir /srv/replayvault",
+        "REPLAYVAULT_CATALOG_URL=postgresql+asyncpg://db/replayvault replayvault serve --role stream",
+    ),
+)
 @click.option("--role", type=click.Choice(list(_ROLES)), default="all", show_default=True)
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8080]")
@@ -35,15 +43,9 @@ _ROLES: Final[dict[str, tuple[type[house.ServeSettings], str, str]]] = {
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where everything is kept."
 )
 def serve(role: str, host: str | None, port: int | None, data_dir: Path | None) -> None:
-    r"""Serve the API and the page.
+    """Serve the API and the page.
 
     With no configuration at all, one process does everything on one machine and keeps its data in one folder.
-
-    \b
-    Examples:
-      replayvault serve
-      replayvault serve --port 9000 --data-dir /srv/replayvault
-      REPLAYVAULT_CATALOG_URL=postgresql+asyncpg://… replayvault serve --role stream
     """
     kind, module, name = _ROLES[role]
     with sentences():

@@ -3,6 +3,7 @@
 SessionsError
 ├── SessionEnded          revoked, expired or refused since it was admitted
 ├── ScopeMissing          the session or token may not do this
+├── NotYours              the recording is another patient's or tenant's
 └── RecordsUnavailable    Redis does not answer: nothing can be admitted or checked
 """
 
@@ -19,6 +20,10 @@ class SessionEnded(SessionsError):
 
 class ScopeMissing(SessionsError):
     """The session or token may not do this."""
+
+
+class NotYours(SessionsError):
+    """The recording is another patient's or tenant's; the caller is told that there is none."""
 
 
 class RecordsUnavailable(SessionsError):

@@ -26,9 +26,11 @@ from keys.session import GrantedKey, Session, SessionScope, encode_session
 from keys.strongroom import OpenedPatient, Strongroom
 from keys.ticket import Ticket, encode_ticket
 from vault.catalog import recordings, registry
-from vault.catalog.errors import UnknownRecording, WrongState
+from vault.catalog.errors import WrongState
 from vault.catalog.registry import Registered
+from vault.catalog.rows import RecordingRow
 from vault.catalog.states import RecordingState
+from vault.sessions.errors import NotYours
 from vault.sessions.holder import SessionHolder
 from vault.sessions.records import RecordStore
 
@@ -150,16 +152,13 @@ class Mint:
     ) -> Minted:
         """A ticket for one recording: from a session's own keys, or by a backend's right (`holder` None).
 
-        Raises `UnknownRecording`, `WrongState` (not published), `KeyMismatch` or `PatientErased`.
+        Raises `UnknownRecording`, `NotYours`, `KeyMismatch`, `PatientErased`, or `WrongState` (hers, not published).
         """
         now = self.clock()
         async with self.catalog.reading() as connection:
             row = await recordings.by_id(connection, recording_id)
             wraps = (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
-        if row.tenant != tenant:
-            raise UnknownRecording("no such recording")
-        if row.state is not RecordingState.PUBLISHED:
-            raise WrongState("the recording is not published")
+        require_own(row, tenant, holder)
         grant = (
             _Grant.of(await self.strongroom.open(tenant, row.patient))
             if holder is None
@@ -173,6 +172,9 @@ class Mint:
             recording_id=recording_id,
             recording_key_id=row.key_id,
         )
+        # After the key has opened: the state of another's recording is nobody's business.
+        if row.state is not RecordingState.PUBLISHED:
+            raise WrongState("the recording is not published")
         expires_at = now + ttl
         if holder is not None:
             expires_at = min(expires_at, dt.datetime.fromtimestamp(holder.ends_at, tz=dt.UTC))
@@ -250,6 +252,15 @@ class Mint:
     async def _store(self, token: Token, payload: bytes, *, ttl_s: int) -> None:
         record = seal_record(token, self.tiers[0], payload)
         await self.records.put(token.record_id, record, ttl_s=ttl_s)
+
+
+def require_own(row: RecordingRow, tenant: TenantId, holder: SessionHolder | None) -> None:
+    """Raises `NotYours` unless the row is the tenant's, and the patient's where a session asks.
+
+    As in `vault.playback.authorize`, this gives a clear answer and protects nothing: the key does.
+    """
+    if row.tenant != tenant or (holder is not None and row.patient != holder.patient):
+        raise NotYours("another's recording")
 
 
 def _seconds(moment: dt.datetime) -> int:
