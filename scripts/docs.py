@@ -4,7 +4,7 @@
 So far these are the test vectors of docs/format.md, which `--vectors` chooses alone.
 
 Invariant: two runs write the same bytes; nothing here is random or reads a clock.
-"""  # noqa: INP001 - a script, not a package
+"""
 
 from __future__ import annotations
 

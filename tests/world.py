@@ -165,6 +165,25 @@ class Backend(Client):
         return App(self.http, answer.json["token"], answer.json["id"])
 
 
+async def hire(catalog: str, http: aiohttp.ClientSession, tenant: str, *scopes: ServiceScope) -> Backend:
+    """A backend of a tenant in the catalog at a database URL, with every scope unless some are named."""
+    token = new_service_token()
+    row = ServiceTokenRow(
+        token_id=uuid.uuid4(),
+        tenant=TenantId(tenant),
+        name="test",
+        scopes=frozenset(scopes or ServiceScope),
+        created_at=dt.datetime.now(tz=dt.UTC),
+        expires_at=None,
+        revoked_at=None,
+    )
+    database = await asyncio.to_thread(open_database, catalog)
+    async with database.writing() as connection:
+        await service_tokens.add(connection, row, hash_service_token(token))
+    await database.aclose()
+    return Backend(http, token)
+
+
 @dataclass(slots=True)
 class World:
     """A running Replay Vault."""
@@ -182,21 +201,7 @@ class World:
 
     async def backend(self, tenant: str = "clinic", *scopes: ServiceScope) -> Backend:
         """A backend of a tenant, with every scope unless some are named."""
-        token = new_service_token()
-        row = ServiceTokenRow(
-            token_id=uuid.uuid4(),
-            tenant=TenantId(tenant),
-            name="test",
-            scopes=frozenset(scopes or ServiceScope),
-            created_at=dt.datetime.now(tz=dt.UTC),
-            expires_at=None,
-            revoked_at=None,
-        )
-        database = await asyncio.to_thread(open_database, self.settings.catalog)
-        async with database.writing() as connection:
-            await service_tokens.add(connection, row, hash_service_token(token))
-        await database.aclose()
-        return Backend(self.http, token)
+        return await hire(self.settings.catalog, self.http, tenant, *scopes)
 
     def audit(self) -> list[dict[str, Any]]:
         """Every audit entry so far, each chain checked."""

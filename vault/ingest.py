@@ -23,7 +23,7 @@ from nacl.public import PublicKey
 from keys import contexts, recording_wraps
 from keys.database import Database
 from keys.digest import blake2b
-from keys.errors import KeysError
+from keys.errors import KeyMismatch, KeysError
 from keys.handover import Handover, seal_handover
 from keys.ids import (
     ConsultationRef,
@@ -124,7 +124,7 @@ class Ingest:
         row = await self.find(caller.tenant, recording_id)
         if row.state is not RecordingState.CREATED:
             raise SourceStored("the recording has its source already")
-        access, pseudonym = await self._access(row)
+        access, pseudonym = await self._access(caller, Action.SOURCE_STORE, row)
         run_id = uuid.uuid4()
         async with self._draft_kept_or_gone(run_id):
             facts = await self._seal(access, run_id, body)
@@ -148,7 +148,7 @@ class Ingest:
         row = await self.find(caller.tenant, recording_id)
         if row.state is not RecordingState.FAILED or row.source is None:
             raise WrongState("only a failed recording can be tried again")
-        access, pseudonym = await self._access(row)
+        access, pseudonym = await self._access(caller, Action.RECORDING_RETRY, row)
         handover = self._handover(access, row.source)
         await self._record(caller, Action.RECORDING_RETRY, access, pseudonym)
         async with self.catalog.writing() as connection:
@@ -220,18 +220,23 @@ class Ingest:
             raise IdempotencyReused("this idempotency key was used for another recording")
         return row
 
-    async def _access(self, row: RecordingRow) -> tuple[RecordingAccess, str]:
+    async def _access(self, caller: Caller, action: Action, row: RecordingRow) -> tuple[RecordingAccess, str]:
         opened = await self.strongroom.open(row.tenant, row.patient)
         async with self.catalog.reading() as connection:
             wraps = (await recording_wraps.wraps_of(connection, [row.recording_id]))[row.recording_id]
-        key = open_recording_key(
-            wraps,
-            opened.carried,
-            tenant=row.tenant,
-            patient=row.patient,
-            recording_id=row.recording_id,
-            recording_key_id=row.key_id,
-        )
+        try:
+            key = open_recording_key(
+                wraps,
+                opened.carried,
+                tenant=row.tenant,
+                patient=row.patient,
+                recording_id=row.recording_id,
+                recording_key_id=row.key_id,
+            )
+        except KeyMismatch:
+            event = _event(caller, action, recording=row.recording_id, reason=Reason.KEY_MISMATCH)
+            await self.alarm.key_mismatch(replace(event, patient=opened.pseudonym))
+            raise
         access = RecordingAccess(
             tenant=row.tenant,
             patient=row.patient,

@@ -21,7 +21,7 @@ from vectors.judging import Inputs, Page, fixed, flip
 
 NONCE: Final = fixed("nonce ", size_bytes=24)
 NAME: Final = "local-00c0ffee"
-PASSPHRASE: Final = "correct horse, battery \u00fc"
+PASSPHRASE: Final = "correct horse, battery \u00fc"  # noqa: S105 - of a vector
 # Small on purpose: a vector is tried often. A real file has 3 passes over 256 MiB.
 PARAMETERS: Final = {
     "algorithm": "argon2id",
@@ -47,9 +47,7 @@ def _on_disk(text: str, load: Any) -> Any:
 
 
 def _judge_master(inputs: Inputs) -> dict[str, Any]:
-    master = _on_disk(
-        inputs["file"], lambda path: load_master_file(path, passphrase=inputs["passphrase"])
-    )
+    master = _on_disk(inputs["file"], lambda path: load_master_file(path, passphrase=inputs["passphrase"]))
     versions = {str(number): key.reveal(to="vector").hex() for number, key in master.versions.items()}
     return {"name": master.name, "versions": versions}
 
@@ -93,9 +91,9 @@ def _master_page() -> Page:
     page.opens("without a passphrase", bare)
     inputs = {"file": json.dumps(locked), "passphrase": PASSPHRASE}
     page.opens("with a passphrase", inputs, also={"nonce": NONCE.hex()})
-    page.refuses("another passphrase", "Unusable", inputs, passphrase="wrong")
+    page.refuses("another passphrase", "Unusable", {**inputs, "passphrase": "wrong"})
     page.refuses("a passphrase missing", "Unusable", inputs, passphrase=None)
-    page.refuses("a passphrase too many", "Unusable", bare, passphrase="any")
+    page.refuses("a passphrase too many", "Unusable", {**bare, "passphrase": "any"})
     renamed = json.dumps({**locked, "name": "local-other"})
     page.refuses("another name", "Unusable", inputs, file=renamed)
     swapped = dict(zip(KEYS, reversed(_protected().values()), strict=True))

@@ -80,10 +80,30 @@ def _identifier_page() -> Page:
     ):
         page.opens(f"{kind} {text[:20]}", {"kind": kind, "text": text})
     page.opens("a uuid", {"kind": "uuid", "text": str(RECORDING)})
-    for text in ("", "x" * 129, "-a", ".a", "a b", "a/b", "a\n", "a\u0000", "ä", "a%2f", "a\u200b", "١"):
+    for text in (
+        "",
+        "x" * 129,
+        "-a",
+        ".a",
+        "a b",
+        "a/b",
+        "a\n",
+        "a\u0000",
+        "\u00e4",
+        "a%2f",
+        "a\u200b",
+        "\u0661",
+    ):
         page.refuses(f"patient {text[:8]!r}", "MalformedId", {"kind": "patient", "text": text})
     bare = str(RECORDING)
-    for text in (bare.upper(), bare.replace("-", ""), f"{{{bare}}}", f"urn:uuid:{bare}", bare[:-1], bare + "\n"):
+    for text in (
+        bare.upper(),
+        bare.replace("-", ""),
+        f"{{{bare}}}",
+        f"urn:uuid:{bare}",
+        bare[:-1],
+        bare + "\n",
+    ):
         page.refuses(f"uuid {text!r}", "MalformedId", {"kind": "uuid", "text": text})
     return page
 

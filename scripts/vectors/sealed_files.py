@@ -126,7 +126,9 @@ def _object_page() -> Page:
         ("salt", 72),
         ("commitment", 96),
     ):
-        page.refuses(f"a flipped bit of the {name}", "KeyMismatch", inputs, object=flip(data, byte=byte).hex())
+        page.refuses(
+            f"a flipped bit of the {name}", "KeyMismatch", inputs, object=flip(data, byte=byte).hex()
+        )
     page.refuses("a flipped bit of a chunk", "Damaged", inputs, object=flip(data, byte=128).hex())
     page.refuses("a flipped bit of a tag", "Damaged", inputs, object=flip(data, byte=-1).hex())
     page.refuses("one byte short", "Damaged", inputs, object=data[:-1].hex())

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from keys.keyfile import create_private_file
 from tests.adversary.evidence import Evidence
 from tests.adversary.press import Press, pressing
-from tests.adversary.vandal import Objects
+from tests.adversary.vandal import Objects, Rows
 from tests.world import App, Backend, World
-from vault.app.serving import build_app, listening
-from vault.app.stream import stream_role
 from vault.objects.folder import FolderStore
 from vault.objects.s3 import S3Store
 from vault.playback import authorize
 from vault.sessions import minting
 from vault.sessions.holder import SessionHolder, TicketHolder
-from vault.settings import StreamSettings, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +33,7 @@ class Scene:
     press: Press
     evidence: Evidence
     objects: Objects
+    rows: Rows
 
 
 @pytest.fixture
@@ -78,6 +73,7 @@ async def scene(
             press=press,
             evidence=Evidence(world, product_log, caplog),
             objects=Objects(world.settings.objects),
+            rows=Rows(press.catalog),
         )
 
 
@@ -123,38 +119,3 @@ def store_reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     for store in (FolderStore, S3Store):
         monkeypatch.setattr(store, "read", counted(store.read))
     return reads
-
-
-@contextlib.asynccontextmanager
-async def replica(world: World, folder: Path, **given: Any) -> AsyncIterator[str]:
-    """Another server of the stream role on the same catalog, Redis and objects; yields its address."""
-    settings = stream_settings(world, folder, **given)
-    async with (
-        stream_role(settings) as served,
-        listening(build_app(served, settings), host="127.0.0.1", port=0) as url,
-    ):
-        yield url
-
-
-def stream_settings(world: World, folder: Path, **given: Any) -> StreamSettings:
-    """How a stream role on another machine is told where everything is."""
-    settings = world.settings
-    folder.mkdir(exist_ok=True)
-    return load(
-        StreamSettings,
-        {},
-        **{
-            "data_dir": folder,
-            "catalog_url": settings.catalog,
-            "redis_url": settings.redis,
-            "objects_url": settings.objects,
-            "tier_secret_file": settings.tier_file,
-            **given,
-        },
-    )
-
-
-def write_secret(path: Path, body: bytes) -> Path:
-    """A private file, as the key files are."""
-    create_private_file(path, body)
-    return path

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 from redis.asyncio import Redis
+from sqlalchemy import select, update
 
+from keys.database import Database
+from keys.ids import RecordingId
+from keys.recording_wraps import RecordingWrap, add_wrap, drop_wraps, wraps_of
 from tests.world import World
+from vault.catalog.tables import recordings
 from vault.objects.location import FolderLocation, parse_location
 from vault.objects.store import ObjectName
 
@@ -58,6 +64,39 @@ class Objects:
             yield service.Bucket(where.bucket)
         finally:
             service.meta.client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of the catalog, changed without asking anyone."""
+
+    catalog: Database
+
+    async def change(self, recording_id: RecordingId, **values: object) -> None:
+        """Other values for a recording."""
+        async with self.catalog.writing() as connection:
+            await connection.execute(
+                update(recordings).where(recordings.c.id == recording_id).values(**values)
+            )
+
+    async def values(self, recording_id: RecordingId) -> dict[str, Any]:
+        """A recording's row."""
+        async with self.catalog.reading() as connection:
+            found = await connection.execute(select(recordings).where(recordings.c.id == recording_id))
+            return dict(found.mappings().one())
+
+    async def wrap(self, recording_id: RecordingId) -> RecordingWrap:
+        """The one wrap of a recording."""
+        async with self.catalog.reading() as connection:
+            (wrap,) = (await wraps_of(connection, [recording_id]))[recording_id]
+            return wrap
+
+    async def put_wraps(self, recording_id: RecordingId, *wraps: RecordingWrap) -> None:
+        """Let a recording have these wraps and no other."""
+        async with self.catalog.writing() as connection:
+            await drop_wraps(connection, recording_id)
+            for wrap in wraps:
+                await add_wrap(connection, replace(wrap, recording_id=recording_id), now=dt.datetime.now(tz=dt.UTC))
 
 
 @contextlib.asynccontextmanager

@@ -234,9 +234,7 @@ def details_context(inputs: Inputs) -> bytes:
 
 def details(inputs: Inputs) -> dict[str, Any]:
     context, parent = details_context(inputs), bytes.fromhex(inputs["recording_key"])
-    plain = sealed_value(
-        bytes.fromhex(inputs["sealed"]), parent, person="replayvault-mta1", context=context
-    )
+    plain = sealed_value(bytes.fromhex(inputs["sealed"]), parent, person="replayvault-mta1", context=context)
     try:
         found = json.loads(plain.decode("utf-8").rstrip())
     except ValueError:

@@ -30,9 +30,7 @@ EVERY = [(structure, vector) for structure in READERS for vector in page(structu
 
 
 def named(vectors: list[tuple[str, dict[str, Any]]]) -> list[Any]:
-    return [
-        pytest.param(structure, each, id=f"{structure}: {ascii(each['name'])}") for structure, each in vectors
-    ]
+    return [pytest.param(structure, each, id=f"{structure}: {each['name']!a}") for structure, each in vectors]
 
 
 @pytest.mark.parametrize(("structure", "vector"), named([each for each in EVERY if "expect" in each[1]]))

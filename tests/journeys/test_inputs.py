@@ -59,7 +59,9 @@ async def _tracks(ann: App, recording: str) -> tuple[str, ...]:
     return tuple(name for name in listed["files"] if name.endswith(".mp4"))
 
 
-async def _check_plays(world: World, ann: App, recording: str, *, expected: Recording, length_s: float) -> None:
+async def _check_plays(
+    world: World, ann: App, recording: str, *, expected: Recording, length_s: float
+) -> None:
     tracks = await _tracks(ann, recording)
     assert ("audio.mp4" in tracks) is (expected.audio is not None)
     assert any(name != "audio.mp4" for name in tracks) is (expected.video is not None)

@@ -77,6 +77,14 @@ async def reset(request: web.Request, _forward: Forward) -> web.StreamResponse:
     return _drop(request)
 
 
+async def nonsense(request: web.Request, _forward: Forward) -> web.StreamResponse:
+    """Answer something that is not HTTP."""
+    assert request.transport is not None
+    request.transport.write(b"220 mail.example.org ready\r\n\r\n")
+    await asyncio.sleep(0.02)
+    return _drop(request)
+
+
 async def lost_reply(request: web.Request, forward: Forward) -> web.StreamResponse:
     """Let the request take effect and close the connection without an answer."""
     await forward()
@@ -159,6 +167,10 @@ class FaultyProxy:
     def fail(self, match: Match, fault: Fault, *, times: int = 1) -> None:
         """Answer the next `times` requests that match by `fault`."""
         self._plan += [(match, fault)] * times
+
+    def heal(self) -> None:
+        """Forget the faults that are still to come."""
+        self._plan.clear()
 
     def matching(self, match: Match) -> list[Seen]:
         """The requests so far that match."""

@@ -372,10 +372,15 @@ class TestRetries:
             await store.aclose()
 
     async def test_no_error_holds_a_signed_url(self, proxied_store: ObjectStore, proxy: FaultyProxy) -> None:
-        for fault in (faulty.reset, faulty.moved, faulty.status(403, "AccessDenied"), faulty.short):
-            proxy.fail(is_get, fault, times=4)
+        name = a_name()
+        await put(proxied_store, name)
+        refused = faulty.status(403, "AccessDenied")
+        for fault in (faulty.reset, faulty.moved, refused, faulty.short, faulty.nonsense):
+            proxy.heal()
+            # aiohttp itself asks once more where a kept connection turns out to be closed.
+            proxy.fail(is_get, fault, times=8)
             with pytest.raises(ObjectsError) as caught:
-                await proxied_store.read(a_name(), first_byte=0, last_byte=0)
+                await proxied_store.read(name, first_byte=0, last_byte=3)
             said = "".join(traceback.format_exception(caught.value))
             assert "Signature" not in said
             assert "AKIATEST" not in said

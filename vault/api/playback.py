@@ -21,6 +21,7 @@ from vault.api.media import Sender
 from vault.api.middleware import request_id
 from vault.api.problems import Code
 from vault.audit.entry import Action, Reason
+from vault.objects.errors import DamagedObject, ObjectMissing
 from vault.objects.store import ObjectStore
 from vault.playback import authorize
 from vault.playback.errors import NothingForYou
@@ -119,7 +120,12 @@ class PlaybackApi:
             raise NothingForYou("a file of another recording") from None
         view = await self.sender.views.open(holder, of, request=request)
         if isinstance(found, Media):
-            return await self.sender.send(call.request, found, view=view, watch=watch)
+            try:
+                return await self.sender.send(call.request, found, view=view, watch=watch)
+            except (DamagedObject, ObjectMissing):
+                event = denial(holder, Action.VIEW_OPEN, of, request)
+                await self.opening.alarm.audit.write(event(Reason.DAMAGED))
+                raise
         body = found.text.encode()
         self.sender.views.sent(view, len(body))
         return web.Response(body=body, content_type=found.content_type)

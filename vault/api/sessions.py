@@ -18,12 +18,12 @@ from keys.ids import RecordingId, TenantId, parse_patient
 from keys.records import Kind, RecordId
 from keys.service_token import ServiceScope
 from keys.session import SessionScope
+from vault.alarm import Alarm
 from vault.api import models
 from vault.api.auth import Service
 from vault.api.binding import SESSION, AnyRoute, Call, Route, service
 from vault.api.middleware import request_id
 from vault.api.problems import Code, Problem
-from vault.alarm import Alarm
 from vault.audit.entry import Action, Decision, Event, Reason
 from vault.catalog import registry
 from vault.catalog.errors import UnknownRecording

@@ -90,7 +90,7 @@ def connected(command: Callable[Concatenate[Connection, P], R]) -> Callable[...,
         "--plain-http", is_flag=True, help="Allow http to another machine, where the network itself encrypts."
     )
     @functools.wraps(command)
-    def with_connection(url: str, token_file: str | None, *given: Any, plain_http: bool, **named: Any) -> R:
+    def with_connection(*given: Any, url: str, token_file: str | None, plain_http: bool, **named: Any) -> R:
         connection = Connection(url=url, token_file=token_file, plain_http=plain_http)
         return command(connection, *given, **named)
 

@@ -6,9 +6,10 @@ the others go on; a file that was there and is gone, or became shorter, is a bro
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vault.audit.errors import ChainBroken
 from vault.audit.reading import Chain
@@ -27,9 +28,7 @@ class _Writer:
         entries: list[dict[str, Any]] = []
         try:
             with self.path.open("rb") as file:
-                if file.seek(0, 2) < self.offset_bytes:
-                    raise ChainBroken(f"{self.path.name}: the file is shorter than it was")
-                file.seek(self.offset_bytes)
+                self._go_on(file)
                 for line in file:
                     if not line.endswith(b"\n"):
                         break
@@ -40,6 +39,11 @@ class _Writer:
         except ChainBroken as broken:
             raise ChainBroken(str(broken), entries) from None
         return entries
+
+    def _go_on(self, file: BinaryIO) -> None:
+        if file.seek(0, os.SEEK_END) < self.offset_bytes:
+            raise ChainBroken(f"{self.path.name}: the file is shorter than it was")
+        file.seek(self.offset_bytes)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import sys
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,17 @@ from vault.cli.status import exit_of, tell
 from vault.cli.words import MOMENT
 from vault.client import Metadata, RecordingStatus
 from vault.client.errors import UploadInterrupted
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What is to be stored."""
+
+    file: Path
+    patient: str
+    consultation: str
+    metadata: Metadata
+    key: str
 
 
 @click.command(
@@ -51,6 +63,7 @@ from vault.client.errors import UploadInterrupted
 @connected
 def put(
     connection: Connection,
+    *,
     file: Path,
     patient: str,
     consultation: str,
@@ -59,7 +72,6 @@ def put(
     consulted_at: dt.datetime | None,
     metadata_file: Path | None,
     idempotency_key: str | None,
-    *,
     no_wait: bool,
     as_json: bool,
 ) -> None:
@@ -71,41 +83,30 @@ def put(
         about = {"title": title, "clinician": clinician, "consulted_at": consulted_at}
         given = {name: value for name, value in about.items() if value is not None}
         metadata = _metadata(given, metadata_file)
-        key = idempotency_key or str(uuid.uuid4())
+        offer = _Offer(file, patient, consultation, metadata, idempotency_key or str(uuid.uuid4()))
         with Bars(shown=not as_json, verb="uploading") as bars:
-            status = asyncio.run(
-                _put(connection, file, patient, consultation, metadata, key, bars, wait=not no_wait)
-            )
+            status = asyncio.run(_put(connection, offer, bars, wait=not no_wait))
         emit(status, as_json=as_json, people=lambda: tell(status))
     sys.exit(int(exit_of(status)))
 
 
-async def _put(
-    connection: Connection,
-    file: Path,
-    patient: str,
-    consultation: str,
-    metadata: Metadata,
-    key: str,
-    bars: Bars,
-    *,
-    wait: bool,
-) -> RecordingStatus:
+async def _put(connection: Connection, offer: _Offer, bars: Bars, *, wait: bool) -> RecordingStatus:
     async with connection.backend() as vault:
         try:
-            status = await vault.store(
-                file,
-                patient=patient,
-                consultation=consultation,
-                metadata=metadata,
-                idempotency_key=key,
+            stored = await vault.store(
+                offer.file,
+                patient=offer.patient,
+                consultation=offer.consultation,
+                metadata=offer.metadata,
+                idempotency_key=offer.key,
                 on_progress=bars.bytes,
             )
         except UploadInterrupted as cut:
-            say(f"{cut}; run the same command with --idempotency-key {key} to send it again")
+            say(f"replayvault: {cut}; the same command with --idempotency-key {offer.key} sends it again")
             sys.exit(int(Exit.DEPENDENCY_DOWN))
+        status = stored
         if wait:
-            async for status in vault.watch(status.id):  # noqa: B020 - the last one is the result
+            async for status in vault.watch(stored.id):
                 bars.status(status)
     return status
 

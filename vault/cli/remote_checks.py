@@ -10,7 +10,6 @@ import contextlib
 import os
 import time
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import Final, cast
 
 from redis.exceptions import RedisError
@@ -31,7 +30,7 @@ from vault.objects.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from vault.objects.location import S3Location, make_store, parse_location
+from vault.objects.location import FolderLocation, S3Location, make_store, parse_location
 from vault.objects.store import ObjectName, ObjectStore
 from vault.redis_client import connect_redis
 from vault.settings import CommonSettings, ControlSettings, SettingsError, StreamSettings
@@ -85,8 +84,6 @@ async def redis_findings(settings: CommonSettings) -> list[Finding]:
     """Whether Redis answers, and whether its clock agrees with ours."""
     name = "Redis"
     absent = note(name, "the embedded Valkey does not run now", "it runs while `replayvault serve` does")
-    if settings.embedded_redis and not Path(settings.redis.removeprefix("unix://")).exists():
-        return [absent]
     client = connect_redis(settings.redis)
     try:
         before_s = time.time()
@@ -124,14 +121,17 @@ async def object_findings(address: str, *, writes: bool) -> list[Finding]:
     """Whether the object store can be used, and (where this role writes) never overwrites what stands there."""
     name = "object store"
     try:
-        store = make_store(address)
+        location = parse_location(address)
     except StoreMisconfigured as error:
         return [wrong(name, str(error), "correct REPLAYVAULT_OBJECTS_URL")]
+    if isinstance(location, FolderLocation) and not await asyncio.to_thread(location.path.exists):
+        return [note(name, f"{location.path} is not there yet", "it is made when it is first needed")]
+    store = make_store(location)
     try:
         async with asyncio.timeout(TIMEOUT_S):
             await store.probe()
             found = [ok(name, "answers")]
-            return [*found, await _overwriting(store, address)] if writes else found
+            return [*found, await _overwriting(store, location)] if writes else found
     except (StoreMisconfigured, StoreRefused) as error:
         return [wrong(name, str(error), "check the bucket, the credentials and their rights")]
     except (StoreUnavailable, TimeoutError) as error:
@@ -141,9 +141,8 @@ async def object_findings(address: str, *, writes: bool) -> list[Finding]:
             await store.aclose()
 
 
-async def _overwriting(store: ObjectStore, address: str) -> Finding:
+async def _overwriting(store: ObjectStore, location: FolderLocation | S3Location) -> Finding:
     name = ObjectName(new_recording_id(), new_file_id())
-    location = parse_location(address)
     try:
         await _write(store, name)
         try:
@@ -157,7 +156,7 @@ async def _overwriting(store: ObjectStore, address: str) -> Finding:
         await store.delete((name,))
 
 
-def _kept(location: object) -> Finding:
+def _kept(location: FolderLocation | S3Location) -> Finding:
     if isinstance(location, S3Location) and not location.conditional_writes:
         says = "existing objects are looked for before an upload; the service itself would overwrite them"
         return note("object store writes", says, "prefer a service that knows If-None-Match on uploads")

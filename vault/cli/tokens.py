@@ -67,13 +67,13 @@ def tokens() -> None:
 @json_option
 @data_dir_option
 def create(
+    *,
     tenant: str,
     name: str,
     scopes: tuple[str, ...],
     expires: dt.timedelta | None,
     save: Path | None,
     data_dir: Path | None,
-    *,
     as_json: bool,
 ) -> None:
     """Make a token and print it, this once."""

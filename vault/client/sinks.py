@@ -50,9 +50,7 @@ class FileSink:
     """A file that appears when it is complete; until then `.name.TAG.part` beside it."""
 
     def __init__(self, path: Path, *, replace: bool = False) -> None:
-        """Raises `Misused` where a file stands there that is not to be replaced."""
-        if not replace and path.exists():
-            raise Misused(f"{path} exists already")
+        """Without `replace`, a file that stands at `path` is left alone: the download raises `Misused`."""
         self._path = path
         self._replace = replace
         self._part: Path | None = None
@@ -90,6 +88,8 @@ class FileSink:
         return found
 
     def _found(self) -> Resume | None:
+        if not self._replace and self._path.exists():
+            raise Misused(f"{self._path} exists already")
         if self._part is not None and self._part.exists():
             tag = self._part.name.removeprefix(f".{self._path.name}.").removesuffix(".part")
             return Resume(offset_bytes=self._part.stat().st_size, tag=tag)

@@ -48,7 +48,7 @@ async def _send(wire: Wire, recording_id: uuid.UUID, source: Source, content_typ
         data=aiter(source),
         headers=headers,
         answer_timeout_s=STORED_TIMEOUT_S,
-        expect_continue=True,  # what is refused is refused before a byte of it travels
+        expect_continue=True,  # a token that is refused is refused before a byte travels
     )
     async with asyncio.timeout(STALL_TIMEOUT_S) as stall:
         source.on_piece = lambda: stall.reschedule(loop.time() + STALL_TIMEOUT_S)

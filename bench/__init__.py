@@ -1,0 +1,1 @@
+"""Benchmarks that print what they measure: `python -m bench [memory|seek]`."""

@@ -1,0 +1,253 @@
+"""The questions that are asked all day use their indexes: no engine reads a whole table for them.
+
+Plans are taken of the very statements that the product sends, as the driver gets them, on tables with some thousand
+rows and fresh statistics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keys import keyring, recording_wraps
+from keys.database import Database, open_database
+from keys.ids import RecordingId, parse_patient
+from keys.records import RecordId
+from keys.service_token import ServiceTokenHash
+from keys.tables import patient_keys
+from keys.tables import recording_wraps as wraps_table
+from tests.catalog.rows import NOW, SECOND, TENANT, add_rows, row_values
+from vault.catalog import drafts, jobs, recordings, registry, service_tokens, tables
+from vault.catalog.drafts import DRAFT, KEPT
+from vault.catalog.errors import UnknownToken
+from vault.catalog.migrate import Schema
+from vault.catalog.recordings import Cursor
+from vault.catalog.states import RecordingState
+
+ROWS = 4000
+PATIENTS = 200
+ONE = parse_patient("patient-1")
+AFTER = Cursor(NOW + SECOND * (ROWS // 2), RecordingId(uuid.UUID(int=1 << 127)))
+RUN = uuid.UUID(int=5)
+FILE = uuid.UUID(int=6)
+
+Question = Callable[[AsyncConnection], Awaitable[object]]
+
+
+async def _by_hash(connection: AsyncConnection) -> None:
+    with contextlib.suppress(UnknownToken):
+        await service_tokens.by_hash(connection, ServiceTokenHash(b"h" * 32), now=NOW)
+
+
+async def _lost(change: Awaitable[object]) -> None:
+    with contextlib.suppress(Exception):
+        await change
+
+
+QUESTIONS: dict[str, Question] = {
+    "shelf": lambda c: recordings.shelf(c, TENANT, ONE, limit=20, after=None),
+    "shelf, a later page": lambda c: recordings.shelf(c, TENANT, ONE, limit=20, after=AFTER),
+    "of_tenant": lambda c: recordings.of_tenant(c, TENANT, limit=20, after=None),
+    "of_tenant, a later page": lambda c: recordings.of_tenant(c, TENANT, limit=20, after=AFTER),
+    "by_idempotency": lambda c: recordings.by_idempotency(c, TENANT, b"k" * 32),
+    "patient_epoch": lambda c: recordings.patient_epoch(c, TENANT, ONE),
+    "owed": lambda c: jobs.owed(c, now=NOW, limit=20),
+    "claim": lambda c: jobs.claim(c, AFTER.recording_id, now=NOW),
+    "condemn_abandoned": lambda c: drafts.condemn_abandoned(c, now=NOW, limit=20),
+    "condemn_run": lambda c: drafts.condemn_run(c, RUN),
+    "condemn_recording": lambda c: drafts.condemn_recording(c, AFTER.recording_id),
+    "touch": lambda c: drafts.touch(c, RUN, now=NOW),
+    "keep": lambda c: _lost(drafts.keep(c, [FILE])),  # type: ignore[list-item]
+    "by_hash": _by_hash,
+    "standing": lambda c: registry.standing(c, [RecordId(b"r" * 32)], now=NOW),
+    "alive, of a patient": lambda c: registry.alive(c, TENANT, patient=ONE, now=NOW, limit=20),
+    "revoke_one": lambda c: registry.revoke_one(c, TENANT, RecordId(b"r" * 32), now=NOW),
+    "revoke_patient": lambda c: registry.revoke_patient(c, TENANT, ONE, now=NOW),
+    "generations": lambda c: keyring.generations(c, TENANT, ONE),
+    "wraps_of": lambda c: recording_wraps.wraps_of(c, [AFTER.recording_id]),
+}
+
+
+def _fill(url_of: Callable[[Schema], str]) -> str:
+    """A catalog with some thousand rows in each table; returns its URL."""
+    url = url_of(Schema.CATALOG)
+
+    async def run() -> None:
+        database = open_database(url)
+        await _insert(database)
+        async with database.writing() as connection:
+            await connection.execute(text("ANALYZE"))
+        await database.aclose()
+
+    asyncio.run(run())
+    return url
+
+
+async def _insert(database: Database) -> None:
+    states = [RecordingState.PUBLISHED] * 8 + [RecordingState.DELETED, RecordingState.FAILED]
+    rows = [
+        row_values(patient=f"patient-{n % PATIENTS}", created_at=NOW + SECOND * n, state=states[n % 10])
+        for n in range(ROWS)
+    ]
+    await add_rows(database, tables.recordings, rows)
+    await add_rows(
+        database,
+        tables.patients,
+        [_owner(n) | {"epoch": 1, "created_at": NOW} for n in range(ROWS)],
+    )
+    await add_rows(database, patient_keys, [_key(n) for n in range(ROWS)])
+    await add_rows(database, wraps_table, [_wrap(row["id"]) for row in rows])
+    await add_rows(database, tables.jobs, [_job(row["id"], n) for n, row in enumerate(rows)])
+    await add_rows(database, tables.objects, [_object(row["id"], n) for n, row in enumerate(rows)])
+    await add_rows(database, tables.sessions, [_session(n) for n in range(ROWS)])
+    await add_rows(database, tables.service_tokens, [_token(n) for n in range(ROWS)])
+
+
+def _owner(number: int) -> dict[str, Any]:
+    return {"tenant": TENANT, "patient": f"patient-{number}"}
+
+
+def _key(number: int) -> dict[str, Any]:
+    return {
+        **_owner(number),
+        "generation": 1,
+        "key_id": uuid.uuid4(),
+        "state": "active",
+        "provider": "local",
+        "master_name": "local",
+        "master_version": 1,
+        "wrapped_half": b"w" * 105,
+        "created_at": NOW,
+    }
+
+
+def _wrap(recording_id: uuid.UUID) -> dict[str, Any]:
+    place = {"recording_id": recording_id, "patient_key_id": uuid.uuid4()}
+    return {**place, "generation": 1, "wrapped": b"w" * 105, "created_at": NOW}
+
+
+def _job(recording_id: uuid.UUID, number: int) -> dict[str, Any]:
+    free_at = NOW + SECOND * (number - 20)
+    job = {"recording_id": recording_id, "handover": b"box", "attempts": 0}
+    return {**job, "free_at": free_at, "created_at": NOW}
+
+
+def _object(recording_id: uuid.UUID, number: int) -> dict[str, Any]:
+    file = {"file_id": uuid.uuid4(), "recording_id": recording_id, "run_id": uuid.uuid4()}
+    return {
+        **file,
+        "kept": DRAFT if number % 50 == 0 else KEPT,
+        "touched_at": NOW - dt.timedelta(hours=1) + SECOND * number,
+    }
+
+
+def _session(number: int) -> dict[str, Any]:
+    return {
+        **_owner(number % PATIENTS),
+        "id": os.urandom(32),
+        "kind": "rvs",
+        "parent": os.urandom(32),
+        "issuer": "service",
+        "generation": 1,
+        "issued_at": NOW,
+        "expires_at": NOW + SECOND * (number - ROWS // 2),
+    }
+
+
+def _token(number: int) -> dict[str, Any]:
+    token = {"id": uuid.uuid4(), "tenant": TENANT, "name": f"backend-{number}", "hash": os.urandom(32)}
+    return {**token, "scopes": "ingest", "created_at": NOW}
+
+
+@contextlib.contextmanager
+def _explained(database: Database) -> Iterator[list[str]]:
+    """Collect the plan of every statement that goes to the driver, asked for just before it is sent."""
+    plans: list[str] = []
+
+    def explain(
+        connection: Connection, cursor: Any, statement: str, parameters: Any, _context: Any, many: Any
+    ) -> None:
+        assert not many
+        if statement.startswith(("EXPLAIN", "BEGIN", "SAVEPOINT")):
+            return
+        is_sqlite = connection.dialect.name == "sqlite"
+        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{statement}", parameters)
+        lines = [str(row[-1]) for row in cursor.fetchall()]
+        plans.append("\n".join(lines))
+
+    engine = database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", explain)
+    try:
+        yield plans
+    finally:
+        event.remove(engine, "before_cursor_execute", explain)
+
+
+@pytest.fixture
+async def filled(fresh_url: Callable[[Schema], str]) -> AsyncIterator[Database]:
+    database = open_database(await asyncio.to_thread(_fill, fresh_url))
+    yield database
+    await database.aclose()
+
+
+def reads_a_whole_table(plan: str) -> bool:
+    """Whether any step of a plan goes through all rows of a table, or sorts what an index could give in order."""
+    lines = [line.strip() for line in plan.splitlines()]
+    scans = [line for line in lines if "Seq Scan" in line]
+    # "SCAN x USING INDEX" reads in the order of an index and stops at the limit; without one it reads everything.
+    scans += [
+        line for line in lines if line.startswith("SCAN ") and "USING" not in line and "SUBQUERY" not in line
+    ]
+    return bool(scans)
+
+
+async def test_every_question_uses_an_index(filled: Database) -> None:
+    """All in one: filling the tables costs more than asking."""
+    slow: dict[str, str] = {}
+    for name, ask in QUESTIONS.items():
+        with _explained(filled) as plans:
+            async with filled.writing() as connection:
+                await ask(connection)
+                await connection.rollback()
+        assert plans, name
+        slow |= {name: plan for plan in plans if reads_a_whole_table(plan)}
+    assert slow == {}
+
+
+async def test_the_shelf_is_read_in_order_from_its_own_index(filled: Database) -> None:
+    """A page costs its rows: no sort, and no row of another patient, state or time is touched."""
+    for after in (None, AFTER):
+        with _explained(filled) as plans:
+            async with filled.reading() as connection:
+                await recordings.shelf(connection, TENANT, ONE, limit=20, after=after)
+        (plan,) = plans
+        assert "ix_recordings_shelf" in plan, plan
+        assert "Sort" not in plan, plan
+        assert "TEMP B-TREE" not in plan, plan
+
+
+async def test_the_drafts_have_a_small_index_of_their_own(filled: Database) -> None:
+    with _explained(filled) as plans:
+        async with filled.writing() as connection:
+            await drafts.condemn_abandoned(connection, now=NOW, limit=20)
+    (plan,) = plans
+    assert "ix_objects_drafts" in plan, plan
+
+
+async def test_without_its_index_a_question_is_found_out(filled: Database) -> None:
+    """The guard itself can fail."""
+    async with filled.writing() as connection:
+        await connection.execute(text("DROP INDEX ix_jobs_free_at"))
+    with _explained(filled) as plans:
+        async with filled.reading() as connection:
+            await jobs.owed(connection, now=NOW, limit=20)
+    assert any(reads_a_whole_table(plan) for plan in plans), plans
