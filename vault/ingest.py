@@ -23,7 +23,7 @@ from nacl.public import PublicKey
 from keys import contexts, recording_wraps
 from keys.database import Database
 from keys.digest import blake2b
-from keys.errors import KeyMismatch, KeysError
+from keys.errors import DatabaseUnavailable, KeyMismatch, KeysError
 from keys.handover import Handover, seal_handover
 from keys.ids import (
     ConsultationRef,
@@ -303,8 +303,10 @@ class Ingest:
     async def _keep_touching(self, run_id: uuid.UUID) -> None:
         while True:
             await asyncio.sleep(_TOUCH_EVERY_S)
-            async with self.catalog.writing() as connection:
-                await drafts.touch(connection, run_id, now=self.clock())
+            # A catalog that is away for a moment ends no upload; the next turn comes well before the draft is given up.
+            with contextlib.suppress(DatabaseUnavailable):
+                async with self.catalog.writing() as connection:
+                    await drafts.touch(connection, run_id, now=self.clock())
 
     async def _give_up(self, run_id: uuid.UUID) -> None:
         try:

@@ -19,6 +19,8 @@ from vault.audit.errors import AuditError
 from vault.objects.errors import ObjectsError
 
 Inputs = Mapping[str, Any]
+# For each name of a vector, what its inputs have instead.
+Changes = dict[str, dict[str, Any]]
 
 TENANT: Final = parse_tenant("clinic")
 PATIENT: Final = parse_patient("patient-1")

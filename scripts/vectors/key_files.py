@@ -17,13 +17,13 @@ from keys.master.local import FORMAT, load_master_file
 from keys.seal import seal_with_nonce
 from keys.secret import MasterKey
 from keys.tier import load_tier_file
-from vectors.judging import Inputs, Page, fixed, flip
+from vectors.judging import Changes, Inputs, Page, fixed, flip
 
 NONCE: Final = fixed("nonce ", size_bytes=24)
 NAME: Final = "local-00c0ffee"
 PASSPHRASE: Final = "correct horse, battery \u00fc"  # noqa: S105 - of a vector
 # Small on purpose: a vector is tried often. A real file has 3 passes over 256 MiB.
-PARAMETERS: Final = {
+PARAMETERS: Final[dict[str, Any]] = {
     "algorithm": "argon2id",
     "memory_bytes": 64 * 1024,
     "passes": 2,
@@ -100,7 +100,7 @@ def _master_page() -> Page:
     page.refuses("versions swapped", "Unusable", inputs, file=json.dumps(_document(swapped, PARAMETERS)))
     broken = {number: flip(raw, byte=-1) for number, raw in _protected().items()}
     page.refuses("a flipped bit", "Unusable", inputs, file=json.dumps(_document(broken, PARAMETERS)))
-    for name, changed in {
+    changes: Changes = {
         "another format": {"format": "replayvault-local-master/2"},
         "no versions": {"versions": []},
         "a version twice": {"versions": clear["versions"][:1] * 2},
@@ -108,7 +108,8 @@ def _master_page() -> Page:
         "a version as text": {"versions": [{**clear["versions"][0], "version": "1"}]},
         "a key of 31 bytes": {"versions": [{"version": 1, "key": payload.to_text(bytes(31))}]},
         "a padded key": {"versions": [{"version": 1, "key": clear["versions"][0]["key"] + "="}]},
-    }.items():
+    }
+    for name, changed in changes.items():
         page.refuses(name, "Unusable", bare, file=json.dumps({**clear, **changed}))
     page.refuses("no JSON", "Unusable", bare, file="master")
     return page

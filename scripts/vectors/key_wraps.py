@@ -37,6 +37,7 @@ from vectors.judging import (
     RECORDING,
     RECORDING_KEY_ID,
     TENANT,
+    Changes,
     Inputs,
     Page,
     fixed,
@@ -169,7 +170,7 @@ def _recording_key_page() -> Page:
     )
     inputs["wrap"] = wrapped.hex()
     page.opens("a recording key", inputs, also={"nonce": NONCE.hex()})
-    for name, changed in {
+    changes: Changes = {
         "another patient key": {"patient_key": fixed("another key ").hex()},
         "another tenant": {"tenant": "other"},
         "another patient": {"patient": OTHER_PATIENT},
@@ -178,7 +179,8 @@ def _recording_key_page() -> Page:
         "another recording": {"recording_id": str(OTHER_RECORDING)},
         "another recording key id": {"recording_key_id": str(PATIENT_KEY_ID)},
         "fields that run into each other": {"tenant": "clinicp", "patient": "atient-1"},
-    }.items():
+    }
+    for name, changed in changes.items():
         page.refuses(name, "KeyMismatch", inputs, **changed)
     _refuse_broken_wraps(page, inputs, wrapped)
     return page

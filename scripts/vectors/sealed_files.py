@@ -32,6 +32,7 @@ from vectors.judging import (
     RECORDING,
     RECORDING_KEY_ID,
     TENANT,
+    Changes,
     Inputs,
     Page,
     fixed,
@@ -142,7 +143,7 @@ def _object_page() -> Page:
 
 
 def _refuse_other_places(page: Page, inputs: Inputs) -> None:
-    for name, changed in {
+    changes: Changes = {
         "another key": {"recording_key": fixed("another key ").hex()},
         "another tenant": {"tenant": "other"},
         "another patient": {"patient": OTHER_PATIENT},
@@ -150,7 +151,8 @@ def _refuse_other_places(page: Page, inputs: Inputs) -> None:
         "another key id": {"recording_key_id": str(PATIENT_KEY_ID)},
         "another role": {"role": "720p.mp4"},
         "fields that run into each other": {"tenant": "clinicp", "patient": "atient-1"},
-    }.items():
+    }
+    for name, changed in changes.items():
         page.refuses(name, "KeyMismatch", inputs, **changed)
 
 

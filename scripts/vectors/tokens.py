@@ -22,6 +22,7 @@ from vectors.judging import (
     RECORDING,
     RECORDING_KEY_ID,
     TENANT,
+    Changes,
     Inputs,
     Page,
     fixed,
@@ -153,13 +154,14 @@ def _record_page(kind: Kind, text: str, content: dict[str, Any]) -> Page:
 def _refuse_keys(page: Page, inputs: Inputs, *, sealed: Any) -> None:
     key = SESSION["keys"][0]
     page.refuses("a scope that is not known", "Malformed", inputs, record=sealed({"scopes": ["write"]}))
-    for reason, changed in {
+    changes: Changes = {
         "a key with a member more": {**key, "x": 1},
         "a key with an upper-case id": {**key, "id": key["id"].upper().replace("1", "A")},
         "a key of 31 bytes": {**key, "key": payload.to_text(bytes(31))},
         "a padded key": {**key, "key": key["key"] + "="},
         "a generation as text": {**key, "generation": "1"},
-    }.items():
+    }
+    for reason, changed in changes.items():
         page.refuses(reason, "Malformed", inputs, record=sealed({"keys": [changed]}))
     late = sealed({"expires_at": SESSION["absolute_at"] + 1})
     page.refuses("past its absolute end", "Expired", inputs, record=late, now_s=SESSION["absolute_at"])
@@ -213,13 +215,14 @@ def _handover_page() -> Page:
     for byte, name in ((0, "one-time key"), (40, "tag"), (-1, "ciphertext")):
         page.refuses(f"a flipped bit of the {name}", "KeyMismatch", inputs, box=flip(box, byte=byte).hex())
     page.refuses("cut", "KeyMismatch", inputs, box=box[:47].hex())
-    for name, changed in {
+    changes: Changes = {
         "another label": {"label": "replayvault/handover/v2"},
         "a member more": {"x": 1},
         "a size as text": {"source_size_bytes": "1"},
         "a patient that is no reference": {"patient": ""},
         "a key of 31 bytes": {"key": payload.to_text(bytes(31))},
-    }.items():
+    }
+    for name, changed in changes.items():
         broken = _box(payload.encode({**HANDOVER, **changed}), to=public)
         page.refuses(name, "Malformed", inputs, box=broken.hex())
     return page

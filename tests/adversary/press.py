@@ -44,7 +44,12 @@ from vault.objects.store import ObjectName, ObjectStore
 LINE: Final = 32
 MIB: Final = 1 << 20
 
-_TYPES: Final = {"jpg": "image/jpeg", "vtt": "text/vtt", "mp4": "video/mp4", "head": "application/octet-stream"}
+_TYPES: Final = {
+    "jpg": "image/jpeg",
+    "vtt": "text/vtt",
+    "mp4": "video/mp4",
+    "head": "application/octet-stream",
+}
 # Role and size of what a recording has; sizes that do not end with a chunk, and one that does.
 SIZES: Final = {
     "360p.mp4": 5 * 16384 + 1234,
@@ -166,9 +171,21 @@ class Press:
         async with self.catalog.reading() as connection:
             row = await recordings.by_id(connection, recording_id)
             wraps = (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
-        whose = {"tenant": opened.tenant, "patient": opened.patient, "recording_id": recording_id}
-        key = open_recording_key(wraps, opened.carried, **whose, recording_key_id=row.key_id)
-        return RecordingAccess(**whose, key_id=row.key_id, key=key)
+        key = open_recording_key(
+            wraps,
+            opened.carried,
+            tenant=opened.tenant,
+            patient=opened.patient,
+            recording_id=recording_id,
+            recording_key_id=row.key_id,
+        )
+        return RecordingAccess(
+            tenant=opened.tenant,
+            patient=opened.patient,
+            recording_id=recording_id,
+            key_id=row.key_id,
+            key=key,
+        )
 
     async def file(self, access: RecordingAccess, role: str, *, size_bytes: int, mark: str) -> FileEntry:
         """One sealed file of lines."""

@@ -61,7 +61,11 @@ class StreamServer(ChildServer):
 
     def modules(self) -> set[str]:
         """The modules that it imported."""
-        return {line.rpartition("|")[2].strip() for line in self.log.splitlines() if line.startswith("import time:")}
+        return {
+            line.rpartition("|")[2].strip()
+            for line in self.log.splitlines()
+            if line.startswith("import time:")
+        }
 
     def _command(self) -> list[str]:
         return [program(), "serve", "--role", "stream", "--host", "127.0.0.1", "--port", str(self.port)]

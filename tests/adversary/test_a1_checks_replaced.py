@@ -118,7 +118,10 @@ async def test_a1_the_catalog_itself_says_that_they_are_hers(
 
 
 async def test_a1_a_recording_that_ffmpeg_made(
-    scene: Scene, without_checks: Callable[[], None], store_reads: Reads, tmp_path_factory: pytest.TempPathFactory
+    scene: Scene,
+    without_checks: Callable[[], None],
+    store_reads: Reads,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     source = tmp_path_factory.mktemp("source") / "tiny.webm"
     picture = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=5:d=1", "-f", "lavfi", "-i", "sine=d=1:r=16000")

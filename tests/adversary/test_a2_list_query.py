@@ -25,7 +25,9 @@ async def everybodys(
     """`recordings.shelf`, as a careless change would leave it."""
     question = select(table).order_by(table.c.created_at.desc(), table.c.id.desc()).limit(limit)
     if after is not None:
-        question = question.where(tuple_(table.c.created_at, table.c.id) < (after.created_at, after.recording_id))
+        question = question.where(
+            tuple_(table.c.created_at, table.c.id) < (after.created_at, after.recording_id)
+        )
     return tuple(recording_row(row) for row in (await connection.execute(question)).mappings())
 
 
@@ -37,7 +39,9 @@ async def theirs(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[Pressed]
     await scene.press.many(scene.clinic, "patient-a", count=3, stem=A, sizes=PICTURE)
     for number in range(2):
         mark = f"{B[:12]}{number}"
-        found.append(await scene.press.publish(rival, "patient-a", tenant="rival", mark=mark, title=B, sizes=PICTURE))
+        found.append(
+            await scene.press.publish(rival, "patient-a", tenant="rival", mark=mark, title=B, sizes=PICTURE)
+        )
     await scene.press.many(scene.clinic, "patient-a", count=2, stem=A, sizes=PICTURE)
     found += await scene.press.many(scene.clinic, "patient-b", count=3, stem=B, sizes=PICTURE)
     monkeypatch.setattr(recordings, "shelf", everybodys)
@@ -49,7 +53,7 @@ async def nothing_but_hers(evidence: Evidence, theirs: list[Pressed]) -> None:
     await evidence.says_nothing_of(B, B[:12])
     for asked, answer in evidence.answers:
         assert not any(each.encode() in answer.body for each in ids), asked
-        for titled in (answer.json.get("recordings", ())):
+        for titled in answer.json.get("recordings", ()):
             assert A in titled["title"]
 
 

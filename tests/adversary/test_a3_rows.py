@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,9 @@ async def wrap_of_a_put_on_bs_recording(case: Case) -> Pressed:
 
 async def wrap_and_key_id_of_a_put_on_bs_recording(case: Case) -> Pressed:
     await case.scene.rows.change(case.mine.recording_id, key_id=uuid.uuid4())
-    await case.scene.rows.change(case.theirs.recording_id, key_id=case.mine.access.key_id, patient="patient-a")
+    await case.scene.rows.change(
+        case.theirs.recording_id, key_id=case.mine.access.key_id, patient="patient-a"
+    )
     return await wrap_of_a_put_on_bs_recording(case)
 
 
@@ -135,7 +137,9 @@ async def test_a3_a_row_that_lies_opens_nothing(
             assert_constant(await scene.evidence.ask(scene.a, "GET", target.url), status=404)
             if row is not sealed_details_of_b_put_on_as_row:  # the media are still A's own
                 for name in ("master.m3u8", "360p.mp4", "replay.mp4", "poster.jpg"):
-                    assert_constant(await scene.evidence.ask(scene.a, "GET", f"{target.url}/{name}"), status=404)
+                    assert_constant(
+                        await scene.evidence.ask(scene.a, "GET", f"{target.url}/{name}"), status=404
+                    )
             asked = {"json": {"recording": str(target.recording_id)}}
             ticket = await scene.evidence.ask(scene.a, "POST", "/v1/tickets", **asked)
             assert ticket.status == (201 if row in OPENS else 404)

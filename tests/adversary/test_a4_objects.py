@@ -37,7 +37,18 @@ class Row:
     reason: str
 
 
-def copy(source: Callable[[Case], ObjectName], target: Callable[[Case], ObjectName]) -> Callable[[Case], Awaitable[None]]:
+Name = Callable[[Case], ObjectName]
+
+
+def role_of_b(role: str) -> Name:
+    return lambda case: case.theirs.name(role)
+
+
+def role_of_a(role: str) -> Name:
+    return lambda case: case.new.name(role)
+
+
+def copy(source: Name, target: Name) -> Callable[[Case], Awaitable[None]]:
     async def tamper(case: Case) -> None:
         await case.scene.objects.write(target(case), await case.scene.objects.read(source(case)))
 
@@ -47,7 +58,7 @@ def copy(source: Callable[[Case], ObjectName], target: Callable[[Case], ObjectNa
 async def all_objects_of_b_copied(case: Case) -> None:
     await copy(lambda c: c.theirs.manifest_name, lambda c: c.new.manifest_name)(case)
     for role in MEDIA:
-        await copy(lambda c, r=role: c.theirs.name(r), lambda c, r=role: c.new.name(r))(case)
+        await copy(role_of_b(role), role_of_a(role))(case)
 
 
 async def pin_rolled_back(case: Case) -> None:
@@ -76,7 +87,7 @@ ROWS = (
     *(
         Row(
             f"b-{role}-over-a",
-            copy(lambda c, r=role: c.theirs.name(r), lambda c, r=role: c.new.name(r)),
+            copy(role_of_b(role), role_of_a(role)),
             ("replay.mp4" if role == "replay.head" else role,),
             502,
             "DAMAGED",

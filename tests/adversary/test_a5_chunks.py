@@ -156,7 +156,11 @@ async def test_a5_a_range_apart_from_the_damage_is_still_true(scene: Scene) -> N
     row = flipped(21, 0)
     chunks = row.tamper(chunks_of(whole), Donors({}))
     await scene.objects.write(mine.name(TRACK), whole[:HEADER_BYTES] + b"".join(chunks))
-    for first, last in ((0, 9), (20 * CHUNK_BYTES, 21 * CHUNK_BYTES - 1), (22 * CHUNK_BYTES, 23 * CHUNK_BYTES)):
+    for first, last in (
+        (0, 9),
+        (20 * CHUNK_BYTES, 21 * CHUNK_BYTES - 1),
+        (22 * CHUNK_BYTES, 23 * CHUNK_BYTES),
+    ):
         got = await fetch(scene.a, f"{mine.url}/{TRACK}", Range=f"bytes={first}-{last}")
         assert (got.status, got.body) == (206, mine.plain(TRACK)[first : last + 1])
 

@@ -52,8 +52,13 @@ async def two_faced(scene: Scene) -> TwoFaced:
     recording = await scene.press.publish(scene.clinic, "patient-a", sizes=PICTURE, title="Two faces")
     ours = recording.access
     theirs = dataclasses.replace(ours, patient=PatientRef("patient-b"), key=RecordingKey.generate())
-    ids = {"recording_id": ours.recording_id, "file_id": new_file_id(), "key_id": ours.key_id}
-    blank = Header(**ids, salt=os.urandom(24), commitment=bytes(32))
+    blank = Header(
+        recording_id=ours.recording_id,
+        file_id=new_file_id(),
+        key_id=ours.key_id,
+        salt=os.urandom(24),
+        commitment=bytes(32),
+    )
     first, second = derived(ours, blank), derived(theirs, blank)
     header = dataclasses.replace(blank, commitment=first[2])
     chosen = [int.from_bytes(os.urandom(16), "big") for _ in range(BLOCKS)]

@@ -96,7 +96,9 @@ class Rows:
         async with self.catalog.writing() as connection:
             await drop_wraps(connection, recording_id)
             for wrap in wraps:
-                await add_wrap(connection, replace(wrap, recording_id=recording_id), now=dt.datetime.now(tz=dt.UTC))
+                await add_wrap(
+                    connection, replace(wrap, recording_id=recording_id), now=dt.datetime.now(tz=dt.UTC)
+                )
 
 
 @contextlib.asynccontextmanager

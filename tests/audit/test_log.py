@@ -176,7 +176,7 @@ class TestFullDisk:
             filler = small_disk / "filler"
             _fill(filler)
             for _ in range(3):
-                with pytest.raises(AuditUnavailable, match="No space left|short write"):
+                with pytest.raises(AuditUnavailable, match=r"No space left|short write"):
                     await asyncio.gather(*(log.write(event(number)) for number in range(200)))
                 assert log.path.read_bytes()[: len(before)] == before
                 assert sizes_in(log.path) == [1]

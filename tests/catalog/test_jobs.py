@@ -100,15 +100,19 @@ async def test_a_lost_claim_does_nothing(
                 held = Claim(owed, jobs.RunId(uuid.uuid4()), b"box", 1)
     before = await waiting(catalog, NOW + 10 * LEASE)
     with pytest.raises(LostClaim):
-        async with catalog.writing() as connection:
-            match verb:
-                case "renew":
-                    await jobs.renew(connection, held, progress=1.0, now=NOW + 5 * LEASE)
-                case "hand_back":
-                    await jobs.hand_back(connection, held, free_at=NOW)
-                case _:
-                    await jobs.finish(connection, held)
+        await _change(catalog, held, verb)
     assert await waiting(catalog, NOW + 10 * LEASE) == before
+
+
+async def _change(catalog: Database, held: Claim, verb: str) -> None:
+    async with catalog.writing() as connection:
+        match verb:
+            case "renew":
+                await jobs.renew(connection, held, progress=1.0, now=NOW + 5 * LEASE)
+            case "hand_back":
+                await jobs.hand_back(connection, held, free_at=NOW)
+            case _:
+                await jobs.finish(connection, held)
 
 
 async def test_finish_and_takeover_at_once_end_in_one_of_the_two(catalog: Database) -> None:

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
-from keys.database import Database
+from keys.database import Database, open_database
 from keys.ids import RecordingId, parse_tenant
 from tests.catalog.rows import NOW, OTHER, PATIENT, SECOND, TENANT, add_rows, row_values
 from vault.catalog import recordings
 from vault.catalog.cursors import format_cursor, parse_cursor
 from vault.catalog.errors import UnknownCursor
+from vault.catalog.migrate import Schema
 from vault.catalog.recordings import Cursor
 from vault.catalog.rows import RecordingRow
 from vault.catalog.states import RecordingState
@@ -96,6 +98,17 @@ async def test_rows_of_one_moment_are_partitioned(catalog: Database) -> None:
     """Equal times are ordered by id on both engines alike, byte by byte."""
     rows = await add_rows(catalog, table, [row_values(patient=PATIENT, created_at=NOW) for _ in range(50)])
     assert await every(shelf_of(catalog), limit=7) == sorted_ids(rows, patient=PATIENT)
+
+
+async def test_the_order_is_asked_for_and_not_the_indexes_doing(fresh_url: Callable[[Schema], str]) -> None:
+    database = open_database(await asyncio.to_thread(fresh_url, Schema.CATALOG))
+    async with database.writing() as connection:
+        for index in ("ix_recordings_shelf", "ix_recordings_tenant"):
+            await connection.execute(text(f"DROP INDEX {index}"))
+    rows = await add_rows(database, table, [row_values(patient=PATIENT, created_at=NOW) for _ in range(30)])
+    assert await every(shelf_of(database), limit=7) == sorted_ids(rows)
+    assert await every(tenant_of(database), limit=7) == sorted_ids(rows)
+    await database.aclose()
 
 
 async def test_what_is_inserted_meanwhile_disturbs_no_later_page(catalog: Database) -> None:

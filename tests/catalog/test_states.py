@@ -35,6 +35,20 @@ VERBS: dict[str, tuple[S, set[S], Verb]] = {
 }
 
 
+def test_the_table_is_the_one_that_was_decided() -> None:
+    """Written down a second time: a move that is added must be meant."""
+    assert {(source.value, target.value) for source, targets in MOVES.items() for target in targets} == {
+        ("created", "queued"),
+        ("queued", "processing"),
+        ("processing", "processing"),
+        ("processing", "queued"),
+        ("processing", "published"),
+        ("processing", "failed"),
+        ("failed", "queued"),
+        *((state.value, "deleted") for state in set(S) - {S.DELETED}),
+    }
+
+
 def test_the_table_names_every_state_and_deleted_is_the_end() -> None:
     assert MOVES.keys() == set(S)
     assert MOVES[S.DELETED] == frozenset()

@@ -10,13 +10,14 @@ Every run is looked at: no token of the desk in what it prints, and no traceback
 from __future__ import annotations
 
 import contextlib
+import http
+import http.client
 import json
 import os
 import re
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,10 @@ class VaultServer(ChildServer):
         return [COMMAND, "serve", "--port", str(self.port), "--data-dir", str(self.data)]
 
     def _ready(self) -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/readyz", timeout=1) as answer:
-            return bool(answer.status == 200)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        with contextlib.suppress(OSError), contextlib.closing(line):
+            line.request("GET", "/readyz")
+            return line.getresponse().status == http.HTTPStatus.OK
         return False
 
 
@@ -88,7 +91,9 @@ class Desk:
         """The file with the session token of patient p-1."""
         return self.folder / "session.token"
 
-    def environment(self, token: Path | str | None = None, **more: str) -> dict[str, str]:
+    def environment(
+        self, token: Path | str | None = None, more: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
         """What the shell has exported."""
         return {
             "PATH": f"{Path(COMMAND).parent}:{os.defpath}",
@@ -98,7 +103,7 @@ class Desk:
             "REPLAYVAULT_URL": self.server.url,
             "REPLAYVAULT_DATA_DIR": str(self.server.data),
             "REPLAYVAULT_TOKEN_FILE": str(token or self.backend),
-            **more,
+            **(more or {}),
         }
 
     def run(
@@ -107,16 +112,16 @@ class Desk:
         token: Path | str | None = None,
         stdin: str = "",
         shows_token: bool = False,
-        **environment: str,
+        more: Mapping[str, str] | None = None,
     ) -> Done:
-        """Run `replayvault` with these words; environment names are written as they are."""
+        """Run `replayvault` with these words; `more` is added to the environment."""
         done = subprocess.run(
             [COMMAND, *map(str, words)],
             input=stdin,
             capture_output=True,
             text=True,
             cwd=self.folder,
-            env=self.environment(token, **environment),
+            env=self.environment(token, more),
             timeout=_TIMEOUT_S,
             check=False,
         )

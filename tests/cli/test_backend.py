@@ -17,6 +17,8 @@ from tests.media import Media
 from tests.servers.child import free_port
 from vault.cli.exits import Exit
 
+_ID = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
+
 
 def test_put_waits_until_it_is_published(stored: dict[str, Any], media: Media) -> None:
     assert stored["state"] == "published"
@@ -262,9 +264,7 @@ def test_revoking_everybody_asks_first(desk: Desk, recording: str) -> None:
     assert desk.run("sessions", "revoke", "--patient", "p-3", "--json").json["revoked"] >= 0
 
 
-@pytest.mark.parametrize(
-    "words", [("sessions", "open", "--patient", "p-1"), ("recordings", "watch", str(uuid.uuid4()))]
-)
+@pytest.mark.parametrize("words", [("sessions", "open", "--patient", "p-1"), ("recordings", "watch", _ID)])
 def test_a_session_token_is_not_enough_for_a_backend_s_calls(
     desk: Desk, recording: str, words: tuple[str, ...]
 ) -> None:

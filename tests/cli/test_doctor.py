@@ -20,6 +20,8 @@ from vault.cli.findings import Verdict, down, exit_of, note, ok, wrong
 from vault.cli.local_checks import folder_finding, key_file_finding, swap_finding
 from vault.cli.remote_checks import clock_finding
 
+_NOWHERE = "endpoint=http://127.0.0.1:{port}"
+
 
 def findings(done: Done) -> dict[str, Any]:
     """Findings by their names."""
@@ -123,7 +125,7 @@ def test_a_schema_of_another_release_is_wrong(desk: Desk, copy: Path) -> None:
         ),
         (
             "REPLAYVAULT_OBJECTS_URL",
-            "s3://bucket?endpoint=http://127.0.0.1:{port}",
+            f"s3://bucket?{_NOWHERE}",
             "object store",
             Exit.DEPENDENCY_DOWN,
         ),
@@ -135,7 +137,7 @@ def test_a_schema_of_another_release_is_wrong(desk: Desk, copy: Path) -> None:
 )
 def test_each_trouble_has_its_finding(desk: Desk, setting: str, value: str, trouble: str, code: Exit) -> None:
     more = {setting: value.format(port=free_port()), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-    done = desk.run("doctor", "--json", AWS_DEFAULT_REGION="us-east-1", **more)
+    done = desk.run("doctor", "--json", more={"AWS_DEFAULT_REGION": "us-east-1", **more})
     assert (done.code, troubles(done)) == (code, {trouble})
     assert findings(done)[trouble]["todo"]
 
@@ -167,14 +169,14 @@ def test_production_engines_are_asked_too(
         "REPLAYVAULT_OBJECTS_URL": bucket.url,
         **bucket.environment,
     }
-    done = desk.run("doctor", "--json", "--data-dir", copy, **settings)
+    done = desk.run("doctor", "--json", "--data-dir", copy, more=settings)
     assert done.code == Exit.OK, done.out
     assert {findings(done)[name]["verdict"] for name in ("catalog", "share store", "Redis", "clock")} == {
         "ok"
     }
     assert findings(done)["object store writes"]["verdict"] == "ok"
     missing = {**settings, "REPLAYVAULT_OBJECTS_URL": bucket.url.replace("s3://", "s3://no-")}
-    assert troubles(desk.run("doctor", "--json", "--data-dir", copy, **missing)) == {"object store"}
+    assert troubles(desk.run("doctor", "--json", "--data-dir", copy, more=missing)) == {"object store"}
 
 
 async def _migrate(url: str, schema: Schema) -> None:

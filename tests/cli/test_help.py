@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import re
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 from vault.cli import COMMANDS, replayvault
 from vault.cli.examples import Exampled
+from vault.cli.exits import CODES, Exit
 from vault.settings import AllSettings, SettingsError, StreamSettings, load
 
 ROOT = Path(__file__).parents[2]
@@ -166,3 +168,12 @@ def test_servers_pass_over_what_is_for_the_client() -> None:
     assert load(AllSettings, ours)
     with pytest.raises(SettingsError, match="REPLAYVAULT_TOKEN is not a setting"):
         load(StreamSettings, {**ours, "REPLAYVAULT_TOKEN": "x"})
+
+
+@pytest.mark.parametrize(("code", "module", "name"), CODES)
+def test_every_error_that_has_an_exit_code_exists(code: Exit, module: str, name: str) -> None:
+    kind = getattr(importlib.import_module(module), name)
+    bases = [base for base in kind.__mro__ if base is not kind]
+    assert issubclass(kind, Exception)
+    earlier = CODES[: CODES.index((code, module, name))]
+    assert not [each for each in earlier for base in bases if (base.__module__, base.__name__) == each[1:]]

@@ -227,7 +227,7 @@ def recording_key(inputs: Inputs) -> dict[str, Any]:
 
 
 def details_context(inputs: Inputs) -> bytes:
-    label = b"replayvault/" + inputs["kind"].encode() + b"/v1\0"
+    label = {"metadata": b"replayvault/metadata/v1\0", "summary": b"replayvault/summary/v1\0"}[inputs["kind"]]
     where = lp(inputs["tenant"]) + lp(inputs["patient"])
     return label + where + uuid_bytes(inputs["recording_id"]) + uuid_bytes(inputs["recording_key_id"])
 

@@ -17,18 +17,19 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from keys.database import open_database
 from tests.journeys.processes import House, Role, open_house
 from tests.media import Media
 from tests.world import Backend, Engine
 from vault.catalog.drafts import ABANDONED_AFTER, KEPT
-from vault.catalog.tables import objects
+from vault.catalog.tables import jobs, objects
 from vault.objects.location import make_store
 from vault.queue import WakeUps, open_queue
 from vault.redis_client import connect_redis
 from vault.work.reconciler import Reconciler
+from vault.work.worker import MAX_BEGUN
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +121,21 @@ async def test_a_worker_killed_in_mid_transcode_is_replaced(house: House, media:
     await _check_playable(house, clinic, recording)
     await _reconcile(house, later=dt.timedelta(hours=25))
     assert list(house.folder.rglob(".incoming/*")) == []
+
+
+async def test_a_recording_that_takes_its_workers_down_ends(house: House, media: Media) -> None:
+    clinic = await house.backend()
+    recording = await clinic.send_in("patient-a", media.path("audio.webm"))
+    catalog = await asyncio.to_thread(open_database, house.catalog)
+    async with catalog.writing() as connection:
+        await connection.execute(update(jobs).values(attempts=MAX_BEGUN))
+    await catalog.aclose()
+    await asyncio.to_thread(house.role, "worker")
+    status = await clinic.final(recording)
+    assert (status["state"], status["failure"]) == ("failed", "workers-died")
+    retry = await clinic.send("POST", f"/v1/recordings/{recording}/retry")
+    assert retry.status in {200, 202}, retry.body
+    assert (await clinic.final(recording))["state"] == "published"
 
 
 async def test_an_emptied_and_restarted_queue_loses_no_recording(house: House, media: Media) -> None:

@@ -87,8 +87,8 @@ def _check_trace(log: Path) -> dict[int, str]:
 
 
 def _only_waits(ring: Call) -> bool:
-    """Whether it is libuv's ring of 256, which carries epoll_ctl alone; bytes would go through one that the kernel polls."""
-    return ring.text.startswith("256, ") and "SQPOLL" not in ring.text
+    """Whether it is the ring of 256 that libuv makes for epoll_ctl; its ring for files is one that the kernel polls."""
+    return ring.text.startswith("256, ") and "IORING_SETUP_SQPOLL" not in ring.text
 
 
 def _check_open(call: Call, program: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from nacl.pwhash import argon2id
 
+from keys import payload
 from keys.errors import KeyMismatch, MasterUnusable, NoSuchKey
 from keys.keyfile import create_private_file, read_private_file
 from keys.master import local
@@ -123,7 +124,7 @@ class TestLocalMaster:
         path = tmp_path / "master.key"
         create_master_file(path, passphrase="correct horse")
         raw = keys_of(load_master_file(path, passphrase="correct horse"))[1]
-        from_file = local.payload.to_bytes(json.loads(path.read_bytes())["versions"][0]["key"])
+        from_file = payload.to_bytes(json.loads(path.read_bytes())["versions"][0]["key"])
         assert raw not in from_file
         assert len(from_file) == 105
 

@@ -16,7 +16,15 @@ from keys import keyring, recording_wraps
 from keys.contexts import patient_key_context
 from keys.database import Database, open_database
 from keys.errors import DatabaseUnavailable, KeyConflict, KeyMismatch, NoSuchKey, PatientErased
-from keys.ids import Generation, RecordingId, new_key_id, new_recording_id, parse_patient, parse_tenant
+from keys.ids import (
+    Generation,
+    RecordingId,
+    new_key_id,
+    new_recording_id,
+    parse_consultation,
+    parse_patient,
+    parse_tenant,
+)
 from keys.keyring import KeyState, PatientKeyRow
 from keys.master.local import LocalMaster
 from keys.opening import open_recording_key, wrap_recording_key
@@ -269,7 +277,7 @@ class TestRecordingWraps:
             recording_id=recording_id,
             tenant=TENANT,
             patient=PATIENT,
-            consultation=parse_patient("c"),  # type: ignore[arg-type] - any reference
+            consultation=parse_consultation("c"),
             key_id=new_key_id(),
             metadata=b"",
             idempotency=None,

@@ -46,6 +46,18 @@ def test_sound_is_indexed_too() -> None:
     assert index.frame_rate == 0.0
 
 
+def test_a_rest_of_milliseconds_belongs_to_the_segment_before() -> None:
+    """Browsers buffer nothing of it, and a player that waits for it never ends."""
+    writer = TrackWriter("audio")
+    track = writer.track([5, 6, 7])
+    writer._sample = 64
+    track += writer.segment([8])
+    index = indexed(track)
+    assert [(each.offset_bytes, each.size_bytes, each.duration_s) for each in index.segments] == [
+        (index.init_size_bytes, len(track) - index.init_size_bytes, index.duration_s)
+    ]
+
+
 @pytest.mark.parametrize("options", [{"sidx": False}, {"styp": True}, {"styp": True, "sidx": False}])
 def test_segments_are_found_however_they_are_marked(options: dict[str, bool]) -> None:
     index = indexed(written(sidx=options.get("sidx", True), styp=options.get("styp", False)))

@@ -82,6 +82,11 @@ def _cookie(request: web.Request) -> str | None:
     return request.cookies.get(COOKIE) if request.method in {"GET", "HEAD"} else None
 
 
+def presented(request: web.Request) -> str | None:
+    """The bearer token or the cookie, as it was sent."""
+    return _bearer(request) or request.cookies.get(COOKIE)
+
+
 def _bearer(request: web.Request) -> str | None:
     header = request.headers.get("Authorization")
     if header is None or header[: len(_BEARER)].lower() != _BEARER.lower():

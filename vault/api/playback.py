@@ -6,21 +6,22 @@ there and wrong key look alike.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
-from keys.errors import KeyMismatch
+from keys.errors import InvalidToken, KeyMismatch
 from keys.ids import RecordingId, parse_recording_id
 from vault.api import models
-from vault.api.auth import COOKIE
+from vault.api.auth import COOKIE, presented
 from vault.api.binding import OPEN, SESSION, TICKET, AnyRoute, Call, MediaAnswer, Route
 from vault.api.media import Sender
 from vault.api.middleware import request_id
 from vault.api.problems import Code
-from vault.audit.entry import Action, Reason
+from vault.audit.entry import Action, Decision, Event, Reason
 from vault.objects.errors import DamagedObject, ObjectMissing
 from vault.objects.store import ObjectStore
 from vault.playback import authorize
@@ -95,11 +96,27 @@ class PlaybackApi:
         )
         return response
 
-    async def sign_out(self, _: Call[None, None, None]) -> web.Response:
-        """Forget the cookie."""
+    async def sign_out(self, call: Call[None, None, None]) -> web.Response:
+        """End the session that is presented, and forget the cookie."""
+        text = presented(call.request)
+        if text is not None:
+            with contextlib.suppress(InvalidToken):
+                await self._end(await self.admission.session(text), request=request_id(call.request))
         response = web.Response(status=204)
         response.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
         return response
+
+    async def _end(self, holder: SessionHolder, *, request: str) -> None:
+        event = Event(
+            action=Action.SESSION_REVOKE,
+            decision=Decision.ALLOW,
+            actor=holder.actor,
+            patient=holder.pseudonym,
+            session=holder.record_id.hex(),
+            request=request,
+        )
+        await self.opening.alarm.audit.write(event)
+        await self.admission.sign_out(holder)
 
     async def _file(
         self,
@@ -189,8 +206,9 @@ class PlaybackApi:
                 path="/v1/sign-out",
                 handler=self.sign_out,
                 access=OPEN,
-                summary="Forget the cookie",
+                summary="End the session that is presented, and forget its cookie",
                 answers={204: None},
+                problems=(Code.UNAVAILABLE,),
             ),
         )
 

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys.ids import Generation, PatientRef, TenantId
@@ -21,7 +21,7 @@ from vault.catalog.tables import sessions
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One session or ticket. `issuer` names the service token or the session that asked for it."""
+    """One session or ticket. `issuer` names who asked for it, `parent` the session that it came of."""
 
     record_id: RecordId
     kind: Kind
@@ -98,13 +98,18 @@ async def alive(
 async def revoke_one(
     connection: AsyncConnection, tenant: TenantId, record_id: RecordId, *, now: dt.datetime
 ) -> tuple[RecordId, ...]:
-    """End one session and the tickets made from it; empty where there is none such."""
-    return await _revoke(
-        connection,
-        tenant,
-        or_(sessions.c.id == record_id, sessions.c.parent == record_id),
-        now=now,
+    """End one session and all that came of it: tickets, refreshed sessions, and theirs. Empty where there is none."""
+    family = (
+        select(sessions.c.id)
+        .where(sessions.c.tenant == tenant, sessions.c.id == record_id)
+        .cte("family", recursive=True)
     )
+    family = family.union(select(sessions.c.id).where(sessions.c.parent == family.c.id))
+    ended: tuple[RecordId, ...] = ()
+    # Once more after each success: a refresh that was under way may have added one meanwhile.
+    while more := await _revoke(connection, tenant, sessions.c.id.in_(select(family.c.id)), now=now):
+        ended += more
+    return ended
 
 
 async def revoke_patient(
@@ -121,13 +126,22 @@ async def revoke_tenant(
     return await _revoke(connection, tenant, sessions.c.tenant == tenant, now=now)
 
 
-async def shorten(connection: AsyncConnection, record_id: RecordId, *, expires_at: dt.datetime) -> None:
-    """Let a session that was refreshed end sooner."""
-    await connection.execute(
+async def shorten(
+    connection: AsyncConnection, record_id: RecordId, *, now: dt.datetime, expires_at: dt.datetime
+) -> bool:
+    """Let a session that is being refreshed end by `expires_at`; False where it has ended meanwhile.
+
+    Its row stays locked until the caller's transaction ends: a revoke comes wholly before it or wholly after.
+    """
+    change = (
         update(sessions)
-        .where(sessions.c.id == record_id, sessions.c.expires_at > expires_at)
-        .values(expires_at=expires_at),
+        .where(sessions.c.id == record_id, sessions.c.revoked_at.is_(None), sessions.c.expires_at > now)
+        .values(
+            expires_at=case((sessions.c.expires_at > expires_at, expires_at), else_=sessions.c.expires_at)
+        )
+        .returning(sessions.c.id)
     )
+    return (await connection.execute(change)).one_or_none() is not None
 
 
 async def _revoke(

@@ -9,19 +9,11 @@ import contextlib
 import enum
 import sys
 from collections.abc import Iterator
+from typing import Final
 
 import click
 
-from keys.errors import DatabaseUnavailable, KeysError, MasterUnavailable, MasterUnusable
-from vault.audit.errors import AuditError, AuditUnavailable, ChainBroken
-from vault.catalog.errors import CatalogError, UnknownSchema
-from vault.cli.guards import GuardRefused
 from vault.cli.output import printable
-from vault.client import errors as client
-from vault.embedded import EmbeddedError
-from vault.objects.errors import ObjectsError, StoreMisconfigured, StoreUnavailable
-from vault.sessions.errors import RecordsUnavailable
-from vault.settings import SettingsError
 
 
 class Exit(enum.IntEnum):
@@ -36,21 +28,45 @@ class Exit(enum.IntEnum):
     DEPENDENCY_DOWN = 6
 
 
-# The first line that an error is an instance of decides.
-_CODES: tuple[tuple[tuple[type[Exception], ...], Exit], ...] = (
-    ((SettingsError, MasterUnusable, StoreMisconfigured, EmbeddedError), Exit.USAGE),
-    ((client.Misused, client.InvalidRequest), Exit.USAGE),
-    ((UnknownSchema, GuardRefused), Exit.REFUSED),
-    (
-        (client.Unauthenticated, client.Forbidden, client.ConsultationTaken, client.PatientErased),
-        Exit.REFUSED,
-    ),
-    ((DatabaseUnavailable, MasterUnavailable, StoreUnavailable), Exit.DEPENDENCY_DOWN),
-    ((RecordsUnavailable, AuditUnavailable), Exit.DEPENDENCY_DOWN),
-    ((client.Unreachable, client.Busy), Exit.DEPENDENCY_DOWN),
-    ((ChainBroken,), Exit.PARTLY_FAILED),
-    ((KeysError, CatalogError, ObjectsError, AuditError, client.ReplayVaultError), Exit.FAILED),
+# Module and class; the first line that an error is an instance of decides. Named, because loading every room's errors
+# would take longer than most commands do: what is not loaded has not raised anything.
+CODES: Final = (
+    (Exit.USAGE, "vault.settings", "SettingsError"),
+    (Exit.USAGE, "keys.errors", "MasterUnusable"),
+    (Exit.USAGE, "vault.objects.errors", "StoreMisconfigured"),
+    (Exit.USAGE, "vault.embedded", "EmbeddedError"),
+    (Exit.USAGE, "vault.client.errors", "Misused"),
+    (Exit.USAGE, "vault.client.errors", "InvalidRequest"),
+    (Exit.REFUSED, "vault.catalog.errors", "UnknownSchema"),
+    (Exit.REFUSED, "vault.cli.guards", "GuardRefused"),
+    (Exit.REFUSED, "vault.client.errors", "Unauthenticated"),
+    (Exit.REFUSED, "vault.client.errors", "Forbidden"),
+    (Exit.REFUSED, "vault.client.errors", "ConsultationTaken"),
+    (Exit.REFUSED, "vault.client.errors", "PatientErased"),
+    (Exit.DEPENDENCY_DOWN, "keys.errors", "DatabaseUnavailable"),
+    (Exit.DEPENDENCY_DOWN, "keys.errors", "MasterUnavailable"),
+    (Exit.DEPENDENCY_DOWN, "vault.objects.errors", "StoreUnavailable"),
+    (Exit.DEPENDENCY_DOWN, "vault.sessions.errors", "RecordsUnavailable"),
+    (Exit.DEPENDENCY_DOWN, "vault.audit.errors", "AuditUnavailable"),
+    (Exit.DEPENDENCY_DOWN, "vault.client.errors", "Unreachable"),
+    (Exit.DEPENDENCY_DOWN, "vault.client.errors", "Busy"),
+    (Exit.PARTLY_FAILED, "vault.audit.errors", "ChainBroken"),
+    (Exit.FAILED, "keys.errors", "KeysError"),
+    (Exit.FAILED, "vault.catalog.errors", "CatalogError"),
+    (Exit.FAILED, "vault.objects.errors", "ObjectsError"),
+    (Exit.FAILED, "vault.sessions.errors", "SessionsError"),
+    (Exit.FAILED, "vault.audit.errors", "AuditError"),
+    (Exit.FAILED, "vault.client.errors", "ReplayVaultError"),
 )
+
+
+def exit_of(error: Exception) -> Exit | None:
+    """The code of an error of the house, None for a bug."""
+    for code, module, name in CODES:
+        kind = getattr(sys.modules.get(module), name, None)
+        if isinstance(kind, type) and isinstance(error, kind):
+            return code
+    return None
 
 
 @contextlib.contextmanager
@@ -64,7 +80,7 @@ def sentences() -> Iterator[None]:
         place = f" {error.filename}:" if error.filename else ""
         _leave(f"{place} {error.strerror or type(error).__name__}".strip(), Exit.DEPENDENCY_DOWN)
     except Exception as error:
-        code = next((code for kinds, code in _CODES if isinstance(error, kinds)), None)
+        code = exit_of(error)
         if code is None:
             raise
         _leave(str(error), code)

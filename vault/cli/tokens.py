@@ -19,7 +19,6 @@ import click
 from keys.database import Database
 from keys.ids import parse_tenant
 from keys.service_token import ServiceScope, hash_service_token, new_service_token
-from vault.app.ground import utc_now
 from vault.audit.entry import Action, Decision, Event
 from vault.audit.log import AuditLog
 from vault.catalog import service_tokens
@@ -138,6 +137,11 @@ def revoke(guard: Guard, token_id: uuid.UUID, data_dir: Path | None, *, as_json:
         guard.ask(str(token_id), about=f"The backend {row.name} of {row.tenant} can do nothing more with it.")
         asyncio.run(_revoke(settings, row))
         emit({"revoked": token_id}, as_json=as_json, people=lambda: say(f"{token_id} is revoked"))
+
+
+def utc_now() -> dt.datetime:
+    """The clock."""
+    return dt.datetime.now(tz=dt.UTC)
 
 
 async def _add(settings: AllSettings, row: ServiceTokenRow, text: str) -> None:

@@ -66,6 +66,10 @@ class Admission:
         await self._confirm(holder)
         return holder
 
+    async def sign_out(self, holder: SessionHolder) -> None:
+        """End the holder's own session, and with it its tickets; raises `RecordsUnavailable`."""
+        await self.records.drop([holder.record_id])
+
     async def check_records(self, holder: Holder) -> None:
         """Raises `SessionEnded` when a record is gone or time is over; `RecordsUnavailable`."""
         left_s = holder.ends_at - self._now_s()

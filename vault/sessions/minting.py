@@ -3,6 +3,7 @@
 Invariants:
 - a session is registered in the catalog before its record is stored, and its record before its token leaves;
 - a refresh never moves the absolute limit; the old token stays for `GRACE` so that a stream in flight can end;
+- a refreshed session descends from the one before it, and ends with it when that one is revoked, however late;
 - ending sessions raises the epoch (patient, tenant) as well as removing records, so that an old copy of Redis
   brings none of them back.
 """
@@ -30,7 +31,7 @@ from vault.catalog.errors import WrongState
 from vault.catalog.registry import Registered
 from vault.catalog.rows import RecordingRow
 from vault.catalog.states import RecordingState
-from vault.sessions.errors import NotYours
+from vault.sessions.errors import NotYours, SessionEnded
 from vault.sessions.holder import SessionHolder
 from vault.sessions.records import RecordStore
 
@@ -92,19 +93,25 @@ class Mint:
         ttl: dt.timedelta,
         scopes: frozenset[SessionScope],
         issuer: str,
-        absolute_at: dt.datetime | None = None,
+        previous: SessionHolder | None = None,
     ) -> Minted:
-        """A session of a known patient; raises `NoSuchKey` or `PatientErased`."""
+        """A session of a known patient, in the place of `previous` where there is one.
+
+        Raises `NoSuchKey`, `PatientErased`, or `SessionEnded` when the previous one was ended meanwhile.
+        """
         now = self.clock()
         opened = await self.strongroom.open(tenant, patient)
-        limit = absolute_at or now + max(DEFAULT_ABSOLUTE, ttl)
+        limit = (
+            now + max(DEFAULT_ABSOLUTE, ttl) if previous is None else _moment(previous.session.absolute_at)
+        )
         expires_at = min(now + ttl, limit)
         token = Token.generate(Kind.SESSION)
         async with self.catalog.writing() as connection:
             epoch = await recordings.ensure_patient(connection, tenant, patient, now=now)
+            parent = None if previous is None else await _followed(connection, previous, epoch=epoch, now=now)
             grant = _Grant.of(opened)
             await self._register(
-                connection, token, grant, parent=None, issuer=issuer, now=now, until=expires_at
+                connection, token, grant, parent=parent, issuer=issuer, now=now, until=expires_at
             )
         session = Session(
             audience=self.audience,
@@ -124,7 +131,7 @@ class Mint:
         return Minted(token, token.record_id, opened.pseudonym, expires_at, limit)
 
     async def refresh(self, holder: SessionHolder, *, ttl: dt.timedelta) -> Minted:
-        """A new token for the same patient and scopes; the old one ends after `GRACE`."""
+        """A new token for the same patient and scopes; the old one ends after `GRACE`. Raises as `session` does."""
         session = holder.session
         minted = await self.session(
             session.tenant,
@@ -132,10 +139,8 @@ class Mint:
             ttl=ttl,
             scopes=session.scopes,
             issuer="refresh",
-            absolute_at=dt.datetime.fromtimestamp(session.absolute_at, tz=dt.UTC),
+            previous=holder,
         )
-        async with self.catalog.writing() as connection:
-            await registry.shorten(connection, holder.record_id, expires_at=self.clock() + GRACE)
         await self.records.shorten(holder.record_id, ttl_s=int(GRACE.total_seconds()))
         return minted
 
@@ -177,7 +182,7 @@ class Mint:
             raise WrongState("the recording is not published")
         expires_at = now + ttl
         if holder is not None:
-            expires_at = min(expires_at, dt.datetime.fromtimestamp(holder.ends_at, tz=dt.UTC))
+            expires_at = min(expires_at, _moment(holder.ends_at))
         token = Token.generate(Kind.TICKET)
         parent = None if holder is None else holder.record_id
         async with self.catalog.writing() as connection:
@@ -261,6 +266,20 @@ def require_own(row: RecordingRow, tenant: TenantId, holder: SessionHolder | Non
     """
     if row.tenant != tenant or (holder is not None and row.patient != holder.patient):
         raise NotYours("another's recording")
+
+
+async def _followed(
+    connection: AsyncConnection, previous: SessionHolder, *, epoch: int, now: dt.datetime
+) -> RecordId:
+    """The session that ends for another to begin; raises `SessionEnded`."""
+    stands = await registry.shorten(connection, previous.record_id, now=now, expires_at=now + GRACE)
+    if not stands or epoch != previous.epoch:
+        raise SessionEnded("the session was revoked while it was being refreshed")
+    return previous.record_id
+
+
+def _moment(seconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
 
 
 def _seconds(moment: dt.datetime) -> int:

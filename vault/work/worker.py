@@ -35,6 +35,8 @@ from vault.work.lease import Lease
 from vault.work.making import Made, Maker
 
 MAX_ATTEMPTS: Final = 4
+# Runs that ended without a word count too: a recording that takes its worker down with it must not do so for ever.
+MAX_BEGUN: Final = 10
 _FIRST_DELAY: Final = dt.timedelta(seconds=5)
 
 _log = structlog.get_logger("replayvault.work")
@@ -85,6 +87,9 @@ class Worker:
             return claim
 
     async def _run(self, claim: Claim) -> None:
+        if claim.attempt > MAX_BEGUN:
+            await self._end(claim, _WORKERS_DIED)
+            return
         try:
             handover = self._open(claim)
             lease = Lease(self.catalog, claim, self.clock)
@@ -159,6 +164,11 @@ class Worker:
 
 _KEY_MISMATCH: Final = Failure(
     "key-mismatch", "The stored recording does not open with its own key: call an operator.", permanent=True
+)
+_WORKERS_DIED: Final = Failure(
+    "workers-died",
+    "Every worker that began this recording ended before it was done: call an operator.",
+    permanent=True,
 )
 _STORE_FAILED: Final = Failure(
     "store-failed", "The object store failed while the recording was processed: try again.", permanent=False
