@@ -18,9 +18,10 @@ MEDIA = ("360p.mp4", "audio.mp4", "poster.jpg", "replay.head", "thumbs-001.jpg",
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A's recording, as it was and as it is now, and B's of the same shape."""
+    """A's recording as it was made first, then again in another shape, then once more; and B's of that shape."""
 
     scene: Scene
+    first: Pressed
     old: Pressed
     new: Pressed
     theirs: Pressed
@@ -62,7 +63,7 @@ async def all_objects_of_b_copied(case: Case) -> None:
 
 
 async def pin_rolled_back(case: Case) -> None:
-    await case.scene.rows.change(case.new.recording_id, manifest_file_id=case.old.pinned.file_id)
+    await case.scene.rows.change(case.new.recording_id, manifest_file_id=case.first.pinned.file_id)
 
 
 async def pin_rolled_back_and_old_objects_gone(case: Case) -> None:
@@ -111,11 +112,18 @@ ROWS = (
     Row("everything-of-b-over-a", all_objects_of_b_copied, ASKED, 404, "KEY_MISMATCH"),
     Row("b-manifest-pinned-and-copied", pin_of_b, ASKED, 404, "KEY_MISMATCH"),
     Row(
-        "older-manifest-over-newer",
-        copy(lambda c: c.old.manifest_name, lambda c: c.new.manifest_name),
+        "first-manifest-over-newest",
+        copy(lambda c: c.first.manifest_name, lambda c: c.new.manifest_name),
         ASKED,
         502,
         "DAMAGED",
+    ),
+    Row(
+        "older-manifest-of-the-same-size-over-newest",
+        copy(lambda c: c.old.manifest_name, lambda c: c.new.manifest_name),
+        ASKED,
+        404,
+        "KEY_MISMATCH",
     ),
     Row(
         "older-360p-over-newer",
@@ -146,9 +154,10 @@ async def made_again(scene: Scene, first: Pressed) -> Pressed:
 
 
 async def new_case(scene: Scene) -> Case:
-    (old,) = await scene.press.many(scene.clinic, "patient-a", count=1, stem=A)
+    (first,) = await scene.press.many(scene.clinic, "patient-a", count=1, stem=A)
     (theirs,) = await scene.press.many(scene.clinic, "patient-b", count=1, stem=B)
-    return Case(scene, old, await made_again(scene, old), await made_again(scene, theirs))
+    old = await made_again(scene, first)
+    return Case(scene, first, old, await made_again(scene, old), await made_again(scene, theirs))
 
 
 async def test_a4_an_object_in_anothers_place(scene: Scene, subtests: pytest.Subtests) -> None:

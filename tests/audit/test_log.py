@@ -105,6 +105,21 @@ async def test_a_removed_file_is_noticed_before_the_next_entry(tmp_path: Path) -
                 await log.write(event())
 
 
+async def test_a_long_stream_notices_too_and_asks_the_disk_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path) as log:
+        before = log.path.stat().st_size
+        await asyncio.gather(*(log.require_writable() for _ in range(50)))
+        assert log.path.stat().st_size == before
+        monkeypatch.setattr(log_module, "ALIVE_EVERY_S", 0.0)
+        await asyncio.gather(*(log.require_writable() for _ in range(50)))
+        assert [entry["action"] for entry in read_chain(log.path)][1:] == [Action.WRITER_ALIVE.value]
+        log.path.unlink()
+        with pytest.raises(AuditUnavailable):
+            await log.require_writable()
+
+
 async def test_after_its_end_it_refuses(tmp_path: Path) -> None:
     async with opened(tmp_path) as log:
         pass

@@ -24,7 +24,7 @@ from keys.database import Database, open_database
 from keys.ids import FileId, RecordingId, parse_patient
 from keys.records import RecordId
 from keys.service_token import ServiceTokenHash
-from keys.tables import patient_keys
+from keys.tables import catalog_metadata, patient_keys
 from keys.tables import recording_wraps as wraps_table
 from tests.catalog.rows import NOW, SECOND, TENANT, add_rows, row_values
 from vault.catalog import drafts, jobs, recordings, registry, service_tokens, tables
@@ -73,6 +73,7 @@ QUESTIONS: dict[str, Question] = {
     "alive, of a patient": lambda c: registry.alive(c, TENANT, patient=ONE, now=NOW, limit=20),
     "revoke_one": lambda c: registry.revoke_one(c, TENANT, RecordId(b"r" * 32), now=NOW),
     "revoke_patient": lambda c: registry.revoke_patient(c, TENANT, ONE, now=NOW),
+    "shorten": lambda c: registry.shorten(c, RecordId(b"r" * 32), now=NOW, expires_at=NOW),
     "generations": lambda c: keyring.generations(c, TENANT, ONE),
     "wraps_of": lambda c: recording_wraps.wraps_of(c, [AFTER.recording_id]),
 }
@@ -203,47 +204,37 @@ async def filled(fresh_url: Callable[[Schema], str]) -> AsyncIterator[Database]:
 def reads_a_whole_table(plan: str) -> bool:
     """Whether any step of a plan goes through all rows of a table, or all of an index."""
     lines = [line.strip() for line in plan.splitlines()]
-    return any("Seq Scan" in line or re.match(r"SCAN (?!\(|CONSTANT)", line) for line in lines)
+    scans = [re.match(r"SCAN (\w+)", line) for line in lines]
+    # What a recursive question has found so far is scanned as well, and is small.
+    scanned = {match.group(1) for match in scans if match is not None}
+    return bool(scanned & catalog_metadata.tables.keys()) or any("Seq Scan" in line for line in lines)
 
 
 async def test_every_question_uses_an_index(filled: Database) -> None:
     """All in one: filling the tables costs more than asking."""
-    slow: dict[str, list[str]] = {}
-    for name, ask in QUESTIONS.items():
-        with _explained(filled) as plans:
-            async with filled.writing() as connection:
-                await ask(connection)
-                await connection.rollback()
-        assert plans, name
-        slow[name] = [plan for plan in plans if reads_a_whole_table(plan)]
+    plans = {name: await plans_of(filled, ask) for name, ask in QUESTIONS.items()}
+    assert all(plans.values())
+    slow = {name: [each for each in found if reads_a_whole_table(each)] for name, found in plans.items()}
     assert {name: found for name, found in slow.items() if found} == {}
 
+    # A page costs its rows: no sort, and no row of another patient, state or time is touched.
+    for plan in (*plans["shelf"], *plans["shelf, a later page"]):
+        assert "ix_recordings_shelf" in plan
+        assert "Sort" not in plan
+        assert "TEMP B-TREE" not in plan
+    assert "ix_objects_drafts" in plans["condemn_abandoned"][0]
 
-async def test_the_shelf_is_read_in_order_from_its_own_index(filled: Database) -> None:
-    """A page costs its rows: no sort, and no row of another patient, state or time is touched."""
-    for after in (None, AFTER):
-        with _explained(filled) as plans:
-            async with filled.reading() as connection:
-                await recordings.shelf(connection, TENANT, ONE, limit=20, after=after)
-        (plan,) = plans
-        assert "ix_recordings_shelf" in plan, plan
-        assert "Sort" not in plan, plan
-        assert "TEMP B-TREE" not in plan, plan
-
-
-async def test_the_drafts_have_a_small_index_of_their_own(filled: Database) -> None:
-    with _explained(filled) as plans:
-        async with filled.writing() as connection:
-            await drafts.condemn_abandoned(connection, now=NOW, limit=20)
-    (plan,) = plans
-    assert "ix_objects_drafts" in plan, plan
-
-
-async def test_without_its_index_a_question_is_found_out(filled: Database) -> None:
-    """The guard itself can fail."""
+    # And the guard itself can fail.
     async with filled.writing() as connection:
         await connection.execute(text("DROP INDEX ix_jobs_free_at"))
-    with _explained(filled) as plans:
-        async with filled.reading() as connection:
-            await jobs.owed(connection, now=NOW, limit=20)
-    assert any(reads_a_whole_table(plan) for plan in plans), plans
+    await filled.engine.dispose()  # SQLite's driver keeps explained statements as they were
+    assert any(reads_a_whole_table(each) for each in await plans_of(filled, QUESTIONS["owed"]))
+
+
+async def plans_of(database: Database, ask: Question) -> list[str]:
+    """The plans of all statements of a question; what it changed is taken back."""
+    with _explained(database) as plans:
+        async with database.writing() as connection:
+            await ask(connection)
+            await connection.rollback()
+    return plans

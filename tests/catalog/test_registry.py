@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import os
+import random
 import uuid
 from typing import Any
 
@@ -80,16 +82,18 @@ class TestSessions:
         with pytest.raises(IntegrityError):
             await register(catalog, one)
 
-    async def test_one_is_revoked_with_its_tickets(self, catalog: Database) -> None:
+    async def test_one_is_revoked_with_all_that_came_of_it(self, catalog: Database) -> None:
         one, other = entry(), entry()
         ticket = entry(kind=Kind.TICKET, parent=one.record_id)
-        await register(catalog, one, other, ticket)
+        refreshed = entry(parent=one.record_id)
+        of_refreshed = entry(kind=Kind.TICKET, parent=refreshed.record_id)
+        await register(catalog, one, other, ticket, refreshed, of_refreshed)
         async with catalog.writing() as connection:
             ended = await registry.revoke_one(connection, TENANT, one.record_id, now=NOW)
             assert await registry.revoke_one(connection, TENANT, one.record_id, now=NOW) == ()
-        assert set(ended) == {one.record_id, ticket.record_id}
-        assert not await standing(catalog, one)
-        assert not await standing(catalog, ticket)
+        family = (one, ticket, refreshed, of_refreshed)
+        assert set(ended) == {each.record_id for each in family}
+        assert not any([await standing(catalog, each) for each in family])
         assert await standing(catalog, other)
 
     async def test_another_tenant_revokes_nothing(self, catalog: Database) -> None:
@@ -115,10 +119,43 @@ class TestSessions:
         one = entry()
         await register(catalog, one)
         async with catalog.writing() as connection:
-            await registry.shorten(connection, one.record_id, expires_at=NOW + 60 * SECOND)
-            await registry.shorten(connection, one.record_id, expires_at=LATER)
+            for until in (NOW + 60 * SECOND, LATER):
+                assert await registry.shorten(connection, one.record_id, now=NOW, expires_at=until)
         assert await standing(catalog, one, now=NOW + 59 * SECOND)
         assert not await standing(catalog, one, now=NOW + 60 * SECOND)
+
+    async def test_what_has_ended_is_not_shortened_and_said_so(self, catalog: Database) -> None:
+        over, revoked, unknown = entry(expires_at=NOW), entry(), entry()
+        await register(catalog, over, revoked)
+        async with catalog.writing() as connection:
+            await registry.revoke_one(connection, TENANT, revoked.record_id, now=NOW)
+            for each in (over, revoked, unknown):
+                assert not await registry.shorten(connection, each.record_id, now=NOW, expires_at=LATER)
+        assert not await standing(catalog, revoked)
+
+    async def test_no_refresh_outlives_a_revoke_at_the_same_time(self, catalog: Database) -> None:
+        """Whoever comes first: a successor that was registered ends with its session, or is never made."""
+        chance = random.Random(5)  # noqa: S311 - a test must repeat
+        for _ in range(12):
+            one = entry()
+            successor = entry(parent=one.record_id)
+            await register(catalog, one)
+
+            async def refresh(one: Registered = one, successor: Registered = successor) -> None:
+                await asyncio.sleep(chance.random() * 0.004)
+                async with catalog.writing() as connection:
+                    if await registry.shorten(connection, one.record_id, now=NOW, expires_at=LATER):
+                        await asyncio.sleep(chance.random() * 0.004)
+                        await registry.register(connection, successor)
+
+            async def revoke(one: Registered = one) -> None:
+                await asyncio.sleep(chance.random() * 0.004)
+                async with catalog.writing() as connection:
+                    await registry.revoke_one(connection, TENANT, one.record_id, now=NOW)
+
+            await asyncio.gather(refresh(), revoke())
+            assert not await standing(catalog, one)
+            assert not await standing(catalog, successor)
 
     async def test_the_living_are_listed_the_longest_first(self, catalog: Database) -> None:
         entries = [entry(expires_at=NOW + SECOND * n, patient=OTHER if n % 2 else PATIENT) for n in range(6)]

@@ -221,8 +221,9 @@ async def _arriving(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _idempotency_key(request: web.Request) -> str | None:
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= _MAX_IDEMPOTENCY_CHARS:
-        raise Problem(Code.MALFORMED_REQUEST, detail="Idempotency-Key has 1 to 255 characters.")
+    # ASCII: what is not text arrives as surrogates, and has no bytes to hash.
+    if key is not None and not (1 <= len(key) <= _MAX_IDEMPOTENCY_CHARS and key.isascii()):
+        raise Problem(Code.MALFORMED_REQUEST, detail="Idempotency-Key has 1 to 255 ASCII characters.")
     return key
 
 

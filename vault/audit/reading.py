@@ -17,7 +17,7 @@ from vault.audit.errors import ChainBroken
 
 
 class Chain:
-    """One writer's chain, as far as it was read: takes its lines in order and refuses the first that does not follow."""
+    """One writer's chain, as far as it was read: takes lines in order, refuses the first that does not follow."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,23 +1,14 @@
-"""What operators' commands stand on: the settings of the whole house, and the catalog, without any service running.
-
-Invariant: a command that looks never makes what it looks for: SQLite would create a missing database.
-"""
+"""What operators' commands stand on: the settings of the whole house, and a hardened process."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
-from keys.database import Database, open_database
 from vault.app.hardening import harden_process
-from vault.catalog.migrate import Schema, require_current
-from vault.settings import AllSettings, SettingsError, load
+from vault.settings import AllSettings, load
 
 data_dir_option: Final = click.option(
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where everything is kept."
@@ -28,33 +19,3 @@ def operator_settings(**given: Any) -> AllSettings:
     """Settings of the whole house, this process hardened; raises `SettingsError`."""
     harden_process()
     return load(AllSettings, **given)
-
-
-def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite database, None for a server's; raises `SettingsError`."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise SettingsError(
-            "a database is given as postgresql+asyncpg://… or sqlite+aiosqlite:///…"
-        ) from None
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return None
-    return Path(parsed.database)
-
-
-@contextlib.asynccontextmanager
-async def opened_catalog(settings: AllSettings) -> AsyncIterator[Database]:
-    """The catalog, of this release's schema; raises `SettingsError`, `UnknownSchema` or `DatabaseUnavailable`."""
-    file = sqlite_file(settings.catalog)
-    if file is not None and not file.exists():
-        raise SettingsError(
-            f"there is no catalog at {file}: start `replayvault serve` once, which makes it, or say where it is "
-            "(--data-dir, REPLAYVAULT_DATA_DIR or REPLAYVAULT_CATALOG_URL)"
-        )
-    database = open_database(settings.catalog)
-    try:
-        await require_current(database, Schema.CATALOG)
-        yield database
-    finally:
-        await database.aclose()

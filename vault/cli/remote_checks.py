@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable
 from typing import Final, cast
 
 from redis.exceptions import RedisError
@@ -20,8 +19,8 @@ from keys.ids import new_file_id, new_recording_id
 from keys.session import CLOCK_SKEW_S
 from vault.catalog.errors import UnknownSchema
 from vault.catalog.migrate import Schema, require_current
+from vault.cli.databases import sqlite_file
 from vault.cli.findings import Finding, down, note, ok, wrong
-from vault.cli.ground import sqlite_file
 from vault.objects.container import HEADER_BYTES
 from vault.objects.errors import (
     ObjectExists,
@@ -44,15 +43,12 @@ _OVERWRITES: Final = (
 
 
 async def remote_findings(settings: CommonSettings) -> list[Finding]:
-    """Ask all of them at once."""
-    asked: list[Awaitable[list[Finding]]] = [
-        database_findings("catalog", settings.catalog, Schema.CATALOG),
-        redis_findings(settings),
-        object_findings(settings.objects, writes=not isinstance(settings, StreamSettings)),
-    ]
+    """Ask one after the other: loading one driver must not make another look slow."""
+    found = await database_findings("catalog", settings.catalog, Schema.CATALOG)
     if isinstance(settings, ControlSettings):
-        asked.append(database_findings("share store", settings.shares, Schema.SHARES))
-    return [finding for found in await asyncio.gather(*asked) for finding in found]
+        found += await database_findings("share store", settings.shares, Schema.SHARES)
+    found += await redis_findings(settings)
+    return found + await object_findings(settings.objects, writes=not isinstance(settings, StreamSettings))
 
 
 async def database_findings(name: str, url: str, schema: Schema) -> list[Finding]:

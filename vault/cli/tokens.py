@@ -24,9 +24,10 @@ from vault.audit.log import AuditLog
 from vault.catalog import service_tokens
 from vault.catalog.errors import UnknownToken
 from vault.catalog.service_tokens import ServiceTokenRow
+from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
-from vault.cli.ground import data_dir_option, opened_catalog, operator_settings
+from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
 from vault.cli.output import emit, json_option, say, table
 from vault.cli.saving import hand_out, save_option
