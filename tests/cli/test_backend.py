@@ -48,7 +48,7 @@ def test_put_does_not_wait_when_told_so(desk: Desk, media: Media) -> None:
     assert watched.code == Exit.OK
     states = [json.loads(line)["state"] for line in watched.out.splitlines()]
     assert states[-1] == "published"
-    assert desk.run("recordings", "delete", done.json["id"], "--yes").code == Exit.OK
+    assert desk.invoke("recordings", "delete", done.json["id"], "--yes").code == Exit.OK
 
 
 def test_what_cannot_be_played_fails_with_a_reason_and_can_be_tried_again(desk: Desk) -> None:
@@ -60,8 +60,8 @@ def test_what_cannot_be_played_fails_with_a_reason_and_can_be_tried_again(desk: 
     found = [each for each in desk.run("recordings", "ls", "--json").json if each["state"] == "failed"]
     again = desk.run("recordings", "retry", found[0]["id"])
     assert again.code in {Exit.IN_PROGRESS, Exit.FAILED}
-    assert desk.run("recordings", "watch", found[0]["id"]).code == Exit.FAILED
-    assert desk.run("recordings", "delete", found[0]["id"], "--yes").code == Exit.OK
+    assert desk.invoke("recordings", "watch", found[0]["id"]).code == Exit.FAILED
+    assert desk.invoke("recordings", "delete", found[0]["id"], "--yes").code == Exit.OK
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,9 @@ def test_what_cannot_be_played_fails_with_a_reason_and_can_be_tried_again(desk: 
 )
 def test_what_put_refuses(desk: Desk, recording: str, words: list[str], code: Exit, says: str) -> None:
     del recording
-    (desk.folder / "audio.webm").write_bytes(b"\x1a\x45")
-    done = desk.run("put", "audio.webm", *words)
+    film = desk.folder / "audio.webm"
+    film.write_bytes(b"\x1a\x45")
+    done = desk.invoke("put", film, *(str(film) if word == "audio.webm" else word for word in words))
     assert done.code == code, done
     assert says in done.err
     assert "Lovelace" not in done.err
@@ -145,7 +146,8 @@ def test_a_token_comes_by_standard_input_too(desk: Desk, recording: str) -> None
 )
 def test_a_token_that_cannot_be_used_is_one_sentence(desk: Desk, token: str, says: str) -> None:
     (desk.folder / "notes.txt").write_text("hello")
-    done = desk.run("recordings", "ls", token=token)
+    token = str(desk.folder / token) if token == "notes.txt" else token
+    done = desk.invoke("recordings", "ls", token=token)
     assert done.code == Exit.USAGE
     assert says in done.err
     assert done.err.count("\n") == 1
@@ -154,7 +156,7 @@ def test_a_token_that_cannot_be_used_is_one_sentence(desk: Desk, token: str, say
 def test_a_token_that_opens_nothing_is_refused(desk: Desk) -> None:
     stranger = desk.folder / "stranger.token"
     stranger.write_text("rvk_" + "x" * 43)
-    assert desk.run("recordings", "ls", token=stranger).code == Exit.REFUSED
+    assert desk.invoke("recordings", "ls", token=stranger).code == Exit.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -162,14 +164,15 @@ def test_a_token_that_opens_nothing_is_refused(desk: Desk) -> None:
 )
 def test_nobody_there_is_a_dependency_that_is_down(desk: Desk, words: tuple[str, ...]) -> None:
     (desk.folder / "a.webm").write_bytes(b"x")
+    given = [str(desk.folder / word) if word == "a.webm" else word for word in words]
     more = ("--consultation", "c", "--title", "x") if words[0] == "put" else ()
-    done = desk.run(*words, *more, "--url", f"http://127.0.0.1:{free_port()}")
+    done = desk.invoke(*given, *more, "--url", f"http://127.0.0.1:{free_port()}")
     assert done.code == Exit.DEPENDENCY_DOWN
     assert "cannot connect" in done.err
 
 
 def test_a_token_goes_nowhere_in_clear(desk: Desk) -> None:
-    done = desk.run("recordings", "ls", "--url", "http://replay.example.org")
+    done = desk.invoke("recordings", "ls", "--url", "http://replay.example.org")
     assert done.code == Exit.USAGE
     assert "https" in done.err
 
@@ -196,30 +199,30 @@ def test_a_title_cannot_steer_the_terminal(desk: Desk, media: Media) -> None:
         *("--patient", "p-3", "--consultation", f"c-{uuid.uuid4()}", "--metadata-file", about, "--json"),
     ).json
     session = desk.folder / "p-3.token"
-    assert desk.run("sessions", "open", "--patient", "p-3", "--save", session).code == Exit.OK
+    assert desk.invoke("sessions", "open", "--patient", "p-3", "--save", session).code == Exit.OK
     done = desk.run("recordings", "ls", token=session)
     assert "[red]" in done.out
     assert "\x1b" not in done.out
-    assert desk.run("recordings", "delete", stored["id"], "--yes").code == Exit.OK
+    assert desk.invoke("recordings", "delete", stored["id"], "--yes").code == Exit.OK
 
 
 def test_an_unknown_recording_is_not_there(desk: Desk) -> None:
     for words in (("show",), ("watch",), ("retry",), ("delete", "--yes")):
-        done = desk.run("recordings", words[0], str(uuid.uuid4()), *words[1:])
+        done = desk.invoke("recordings", words[0], str(uuid.uuid4()), *words[1:])
         assert done.code == Exit.FAILED
         assert "not-found" in done.err
-    assert desk.run("recordings", "show", "2f1d").code == Exit.USAGE
+    assert desk.invoke("recordings", "show", "2f1d").code == Exit.USAGE
 
 
 def test_deleting_asks_for_the_id(desk: Desk, recording: str) -> None:
     for typed in ("", "yes\n", f"{uuid.uuid4()}\n"):
-        done = desk.run("recordings", "delete", recording, stdin=typed)
+        done = desk.invoke("recordings", "delete", recording, stdin=typed)
         assert done.code == Exit.REFUSED
         assert "nothing was done" in done.err
     told = desk.run("recordings", "delete", recording, "--dry-run", "--json")
     assert told.code == Exit.OK
     assert told.json["would_delete"]["id"] == recording
-    assert desk.run("recordings", "show", recording).code == Exit.OK
+    assert desk.invoke("recordings", "show", recording).code == Exit.OK
 
 
 def test_deleting_what_was_typed(desk: Desk) -> None:
@@ -229,7 +232,7 @@ def test_deleting_what_was_typed(desk: Desk) -> None:
     made = desk.run("put", notes, *words).json["id"]
     done = desk.run("recordings", "delete", made, "--json", stdin=f"{made}\n")
     assert (done.code, done.json) == (Exit.OK, {"deleted": made})
-    assert desk.run("recordings", "show", made).code == Exit.FAILED
+    assert desk.invoke("recordings", "show", made).code == Exit.FAILED
 
 
 def test_a_session_s_life(desk: Desk, recording: str) -> None:
@@ -237,8 +240,8 @@ def test_a_session_s_life(desk: Desk, recording: str) -> None:
     opened = desk.run("sessions", "open", "--patient", "p-1", "--scope", "list", shows_token=True)
     token = desk.folder / "life.token"
     token.write_text(opened.out)
-    assert desk.run("recordings", "ls", token=token).code == Exit.OK
-    listed = desk.run("sessions", "ls", "--patient", "p-1", "--json").json
+    assert desk.invoke("recordings", "ls", token=token).code == Exit.OK
+    listed = desk.invoke("sessions", "ls", "--patient", "p-1", "--json").json
     assert all("token" not in each for each in listed)
     saved = desk.folder / "next.token"
     refreshed = desk.run("sessions", "refresh", "--ttl", "20m", "--save", saved, "--json", token=token)
@@ -247,21 +250,21 @@ def test_a_session_s_life(desk: Desk, recording: str) -> None:
     assert saved.stat().st_mode & 0o777 == 0o600
     ended = desk.run("sessions", "revoke", refreshed.json["id"], "--json")
     assert (ended.code, ended.json) == (Exit.OK, {"revoked": 1})
-    assert desk.run("recordings", "ls", token=saved).code == Exit.REFUSED
-    assert desk.run("sessions", "revoke", refreshed.json["id"]).code == Exit.FAILED
+    assert desk.invoke("recordings", "ls", token=saved).code == Exit.REFUSED
+    assert desk.invoke("sessions", "revoke", refreshed.json["id"]).code == Exit.FAILED
 
 
 def test_revoking_everybody_asks_first(desk: Desk, recording: str) -> None:
     del recording
-    live = desk.run("sessions", "ls", "--json").json
+    live = desk.invoke("sessions", "ls", "--json").json
     assert live
-    assert desk.run("sessions", "revoke", "--all", stdin="no\n").code == Exit.REFUSED
-    told = desk.run("sessions", "revoke", "--all", "--dry-run", "--json").json
+    assert desk.invoke("sessions", "revoke", "--all", stdin="no\n").code == Exit.REFUSED
+    told = desk.invoke("sessions", "revoke", "--all", "--dry-run", "--json").json
     assert {each["id"] for each in told["would_revoke"]} == {each["id"] for each in live}
-    assert desk.run("sessions", "ls", "--json").json == live
-    assert desk.run("sessions", "revoke").code == Exit.USAGE
-    assert desk.run("sessions", "revoke", "x", "--all").code == Exit.USAGE
-    assert desk.run("sessions", "revoke", "--patient", "p-3", "--json").json["revoked"] >= 0
+    assert desk.invoke("sessions", "ls", "--json").json == live
+    assert desk.invoke("sessions", "revoke").code == Exit.USAGE
+    assert desk.invoke("sessions", "revoke", "x", "--all").code == Exit.USAGE
+    assert desk.invoke("sessions", "revoke", "--patient", "p-3", "--json").json["revoked"] >= 0
 
 
 @pytest.mark.parametrize("words", [("sessions", "open", "--patient", "p-1"), ("recordings", "watch", _ID)])
@@ -269,6 +272,6 @@ def test_a_session_token_is_not_enough_for_a_backend_s_calls(
     desk: Desk, recording: str, words: tuple[str, ...]
 ) -> None:
     del recording
-    done = desk.run(*words, token=desk.session)
+    done = desk.invoke(*words, token=desk.session)
     assert done.code == Exit.USAGE
     assert "service token" in done.err

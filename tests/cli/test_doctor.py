@@ -67,27 +67,27 @@ def test_a_house_that_runs_is_well(desk: Desk) -> None:
     assert expected | {"object store writes", "sandbox", "core dumps", "swap", "tier secret"} <= set(
         findings(done)
     )
-    people = desk.run("doctor")
+    people = desk.invoke("doctor")
     assert people.code == Exit.OK
     assert "catalog" in people.out
 
 
 def test_a_house_that_is_not_there_yet_is_well_and_stays_away(desk: Desk, tmp_path: Path) -> None:
-    done = desk.run("doctor", "--json", "--data-dir", tmp_path / "none")
+    done = desk.invoke("doctor", "--json", "--data-dir", tmp_path / "none")
     assert done.code == Exit.OK
     assert findings(done)["catalog"]["verdict"] == "note"
     assert not (tmp_path / "none").exists()
 
 
 def test_it_leaves_no_object_behind(desk: Desk, copy: Path) -> None:
-    assert desk.run("doctor", "--data-dir", copy).code == Exit.OK
+    assert desk.invoke("doctor", "--data-dir", copy).code == Exit.OK
     assert [path for path in (copy / "objects").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("name", ["master.key", "tier.secret", "worker.key"])
 def test_a_key_that_others_can_read_is_wrong(desk: Desk, copy: Path, name: str) -> None:
     (copy / name).chmod(0o640)
-    done = desk.run("doctor", "--data-dir", copy, "--json")
+    done = desk.invoke("doctor", "--data-dir", copy, "--json")
     assert done.code == Exit.PARTLY_FAILED
     assert len(troubles(done)) == 1
     assert "chmod 600" in findings(done)[troubles(done).pop()]["todo"]
@@ -95,7 +95,7 @@ def test_a_key_that_others_can_read_is_wrong(desk: Desk, copy: Path, name: str) 
 
 def test_a_folder_that_others_can_look_into_is_wrong(desk: Desk, copy: Path) -> None:
     copy.chmod(0o755)
-    done = desk.run("doctor", "--data-dir", copy, "--json")
+    done = desk.invoke("doctor", "--data-dir", copy, "--json")
     assert (done.code, troubles(done)) == (Exit.PARTLY_FAILED, {"data folder"})
 
 
@@ -103,7 +103,7 @@ def test_a_schema_of_another_release_is_wrong(desk: Desk, copy: Path) -> None:
     with sqlite3.connect(copy / "catalog.sqlite") as catalog:
         catalog.execute("update alembic_version set version_num = '9999'")
     catalog.close()
-    done = desk.run("doctor", "--data-dir", copy, "--json")
+    done = desk.invoke("doctor", "--data-dir", copy, "--json")
     assert (done.code, troubles(done)) == (Exit.PARTLY_FAILED, {"catalog"})
 
 
@@ -137,15 +137,15 @@ def test_a_schema_of_another_release_is_wrong(desk: Desk, copy: Path) -> None:
 )
 def test_each_trouble_has_its_finding(desk: Desk, setting: str, value: str, trouble: str, code: Exit) -> None:
     more = {setting: value.format(port=free_port()), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-    done = desk.run("doctor", "--json", more={"AWS_DEFAULT_REGION": "us-east-1", **more})
+    done = desk.invoke("doctor", "--json", more={"AWS_DEFAULT_REGION": "us-east-1", **more})
     assert (done.code, troubles(done)) == (code, {trouble})
     assert findings(done)[trouble]["todo"]
 
 
 def test_a_stream_role_that_could_read_the_master_key_is_wrong(desk: Desk, tmp_path: Path) -> None:
-    done = desk.run("doctor", "--role", "stream", "--json")
+    done = desk.invoke("doctor", "--role", "stream", "--json")
     assert (done.code, troubles(done)) == (Exit.PARTLY_FAILED, {"settings"})
-    apart = desk.run("doctor", "--role", "stream", "--json", "--data-dir", tmp_path / "stream")
+    apart = desk.invoke("doctor", "--role", "stream", "--json", "--data-dir", tmp_path / "stream")
     assert apart.code == Exit.OK
     assert "master key" not in findings(apart)
     assert "ffmpeg" not in findings(apart)
@@ -176,7 +176,7 @@ def test_production_engines_are_asked_too(
     }
     assert findings(done)["object store writes"]["verdict"] == "ok"
     missing = {**settings, "REPLAYVAULT_OBJECTS_URL": bucket.url.replace("s3://", "s3://no-")}
-    assert troubles(desk.run("doctor", "--json", "--data-dir", copy, more=missing)) == {"object store"}
+    assert troubles(desk.invoke("doctor", "--json", "--data-dir", copy, more=missing)) == {"object store"}
 
 
 async def _migrate(url: str, schema: Schema) -> None:

@@ -26,10 +26,10 @@ def test_a_recording_comes_home_and_plays(desk: Desk, recording: str, target: Pa
     assert done.json["size_bytes"] == target.stat().st_size
     assert demuxed_s(target, stream="a:0") == pytest.approx(8, abs=1)
     assert target.stat().st_mode & 0o777 == 0o600
-    again = desk.run("get", recording, "-o", target, token=desk.session)
+    again = desk.invoke("get", recording, "-o", target, token=desk.session)
     assert again.code == Exit.USAGE
     assert "exists already" in again.err
-    assert desk.run("get", recording, "-o", target, "--force", token=desk.session).code == Exit.OK
+    assert desk.invoke("get", recording, "-o", target, "--force", token=desk.session).code == Exit.OK
 
 
 def test_it_takes_its_own_name(desk: Desk, recording: str) -> None:
@@ -76,13 +76,13 @@ def test_it_goes_on_with_the_part_that_was_left(desk: Desk, recording: str, targ
 
 @pytest.mark.parametrize("file", ["original", "manifest", "2160p.mp4"])
 def test_inner_files_are_not_there(desk: Desk, recording: str, target: Path, file: str) -> None:
-    done = desk.run("get", recording, file, "-o", target, token=desk.session)
+    done = desk.invoke("get", recording, file, "-o", target, token=desk.session)
     assert done.code == Exit.FAILED
     assert list(target.parent.iterdir()) == []
 
 
 def test_a_backend_gets_no_film(desk: Desk, recording: str, target: Path) -> None:
-    done = desk.run("get", recording, "-o", target)
+    done = desk.invoke("get", recording, "-o", target)
     assert done.code == Exit.USAGE
     assert "session token" in done.err
 
@@ -91,9 +91,9 @@ def test_another_patient_gets_nothing(desk: Desk, recording: str, target: Path) 
     notes = desk.folder / "n.webm"
     notes.write_text("x")
     words = ("--consultation", f"c-{uuid.uuid4()}", "--title", "x", "--no-wait")
-    assert desk.run("put", notes, "--patient", "p-4", *words).code == Exit.IN_PROGRESS
+    assert desk.invoke("put", notes, "--patient", "p-4", *words).code == Exit.IN_PROGRESS
     other = desk.folder / "p-4.token"
-    assert desk.run("sessions", "open", "--patient", "p-4", "--save", other).code == Exit.OK
+    assert desk.invoke("sessions", "open", "--patient", "p-4", "--save", other).code == Exit.OK
     done = desk.run("get", recording, "-o", target, token=other)
     assert done.code == Exit.FAILED
     assert "nothing here for you" in done.err
