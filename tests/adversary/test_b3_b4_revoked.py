@@ -131,8 +131,8 @@ async def test_b4_in_mid_stream(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
         headers = {"Authorization": f"Bearer {scene.a.token}"}
         async with http.get(f"{scene.world.url}{mine.url}/360p.mp4", headers=headers) as response:
             got, revoked_s = await slowly(scene, response, plain=mine.plain("360p.mp4"))
-    assert starts[-1] > revoked_s  # it was in mid-stream
-    assert starts[-1] < revoked_s + 5.2
+    assert starts[0] < revoked_s  # it was in mid-stream
+    assert starts[-1] < revoked_s + 5
     assert len(got) < sizes["360p.mp4"]
     assert mine.plain("360p.mp4").startswith(got)
     sent = int(scene.world.metric("replayvault_streamed_bytes_total"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keys.errors import Damaged, NoSuchKey
+from keys.ids import PatientRef, TenantId
 from keys.records import TIER_ID_BYTES, open_record, tier_id
 from keys.secret import TierSecret
 from keys.tier import create_tier_file, load_tier_file
@@ -18,6 +19,7 @@ from tests.adversary.press import PICTURE
 from tests.adversary.replica import StreamServer
 from tests.adversary.vandal import Dump, redis_of
 from tests.world import Client
+from vault.catalog import recordings
 
 A, B = "Alderwick-71c0e2", "Bramblehurst-5d9f3a"
 
@@ -98,3 +100,19 @@ async def test_b5_redis_restored_from_before_a_revoke(scene: Scene, whom: str) -
     assert_constant(await scene.world.anyone.get(f"/v1/t/{ticket}/poster.jpg"), status=401)
     others = await Client(scene.world.http, scene.b.token).get("/v1/recordings")
     assert others.status == (401 if whom == "tenant" else 200)
+
+
+@pytest.mark.parametrize("whose", ["patient-a", None], ids=["patient", "tenant"])
+async def test_b5_the_epoch_alone_ends_what_registry_and_redis_still_hold(
+    scene: Scene, whose: str | None
+) -> None:
+    mine = await scene.press.publish(scene.clinic, "patient-a", sizes=PICTURE)
+    asked = {"recording": str(mine.recording_id)}
+    ticket = (await scene.a.send("POST", "/v1/tickets", json=asked)).json["ticket"]
+    async with scene.press.catalog.writing() as connection:
+        patient = None if whose is None else PatientRef(whose)
+        await recordings.raise_epoch(connection, TenantId("clinic"), patient)
+    assert_constant(await scene.a.get("/v1/recordings"), status=401)
+    assert_constant(await scene.a.send("POST", "/v1/sessions/refresh", json={}), status=401)
+    assert_constant(await scene.world.anyone.get(f"/v1/t/{ticket}/poster.jpg"), status=401)
+    assert (await scene.b.get("/v1/recordings")).status == (401 if whose is None else 200)

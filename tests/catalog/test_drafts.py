@@ -42,9 +42,10 @@ async def marks(catalog: Database) -> dict[FileId, int]:
         return {FileId(row.file_id): row.kept for row in rows}
 
 
-async def abandoned(catalog: Database, limit: int = 99) -> set[FileId]:
+async def abandoned(catalog: Database, limit: int = 99, *, turn: int = 0) -> set[FileId]:
     async with catalog.writing() as connection:
-        found = await drafts.condemn_abandoned(connection, now=LATE, limit=limit)
+        now = LATE + turn * 2 * ABANDONED_AFTER
+        found = await drafts.condemn_abandoned(connection, now=now, limit=limit)
     return {each.file_id for each in found}
 
 
@@ -133,13 +134,20 @@ async def test_it_is_not_abandoned_a_moment_too_early(catalog: Database, recordi
 async def test_what_was_given_up_is_named_until_it_is_forgotten(
     catalog: Database, recording: RecordingId
 ) -> None:
-    """A deletion that failed is tried again."""
+    """A deletion that failed is tried again, at a later turn."""
     ids = await announce(catalog, recording, count=2)
-    for _ in range(3):
-        assert await abandoned(catalog) == set(ids)
+    for turn in range(3):
+        assert await abandoned(catalog, turn=turn) == set(ids)
     async with catalog.writing() as connection:
         await drafts.forget(connection, ids[:1])
-    assert await abandoned(catalog) == set(ids[1:])
+    assert await abandoned(catalog, turn=3) == set(ids[1:])
+
+
+async def test_what_cannot_be_deleted_keeps_nobody_waiting(catalog: Database, recording: RecordingId) -> None:
+    ids = await announce(catalog, recording, count=4)
+    first = await abandoned(catalog, limit=2)
+    second = await abandoned(catalog, limit=2)
+    assert (len(first), len(second), first | second) == (2, 2, set(ids))
 
 
 async def test_the_limit_takes_the_oldest(catalog: Database, recording: RecordingId) -> None:

@@ -78,14 +78,17 @@ async def condemn_run(connection: AsyncConnection, run_id: uuid.UUID) -> tuple[O
 async def condemn_abandoned(
     connection: AsyncConnection, *, now: dt.datetime, limit: int
 ) -> tuple[ObjectRow, ...]:
-    """Give up drafts whose writer is gone, and name again what was given up but not yet forgotten."""
+    """Give up drafts whose writer is gone, and name again what was given up but not yet forgotten.
+
+    What is named goes to the end of the line, so that objects that cannot be deleted now keep nobody waiting.
+    """
     oldest = (
         select(objects.c.file_id)
         .where(objects.c.kept != KEPT, objects.c.touched_at < now - ABANDONED_AFTER)
         .order_by(objects.c.touched_at)
         .limit(limit)
     )
-    return await _condemn(connection, objects.c.file_id.in_(oldest))
+    return await _condemn(connection, objects.c.file_id.in_(oldest), touched_at=now)
 
 
 async def condemn_recording(connection: AsyncConnection, recording_id: RecordingId) -> tuple[ObjectRow, ...]:
@@ -104,11 +107,13 @@ async def forget(connection: AsyncConnection, file_ids: Sequence[FileId]) -> Non
     await connection.execute(delete(objects).where(objects.c.file_id.in_(file_ids)))
 
 
-async def _condemn(connection: AsyncConnection, which: ColumnElement[bool]) -> tuple[ObjectRow, ...]:
+async def _condemn(
+    connection: AsyncConnection, which: ColumnElement[bool], **changes: dt.datetime
+) -> tuple[ObjectRow, ...]:
     change = (
         update(objects)
         .where(which, objects.c.kept != KEPT)
-        .values(kept=CONDEMNED)
+        .values(kept=CONDEMNED, **changes)
         .returning(objects.c.recording_id, objects.c.file_id)
     )
     return _rows(await connection.execute(change))

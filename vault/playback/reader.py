@@ -20,7 +20,7 @@ from vault.objects.sealed import SealedReader
 from vault.sessions.admission import Watch
 
 FIRST_WINDOW_BYTES: Final = 4 * CHUNK_BYTES
-MAX_WINDOW_BYTES: Final = 64 * CHUNK_BYTES
+MAX_WINDOW_BYTES: Final = 32 * CHUNK_BYTES
 _GROWTH: Final = 4
 
 
