@@ -35,32 +35,35 @@ async def test_audit_unwritable_then_nothing_is_shown(scene: Scene, monkeypatch:
     assert (await scene.a.get(f"{mine.url}/360p.mp4")).status == 200
 
 
-@pytest.mark.parametrize("name", ["", *NAMES])
 async def test_the_audit_entry_is_on_the_disk_before_the_first_byte(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, name: str
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
-    (mine,) = await scene.press.many(scene.clinic, "patient-a", count=1, stem=A)
-    path = f"{mine.url}/{name}" if name else mine.url
-    append, held, reached = log._append, asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
+    append, loop = log._append, asyncio.get_running_loop()
+    for name in ("", *NAMES):
+        (mine,) = await scene.press.many(scene.clinic, "patient-a", count=1, stem=A)
+        held, reached = asyncio.Event(), asyncio.Event()
 
-    def slow(*arguments: Any, **named: Any) -> None:
-        loop.call_soon_threadsafe(reached.set)
-        asyncio.run_coroutine_threadsafe(held.wait(), loop).result(20)
-        append(*arguments, **named)
+        def slow(
+            *arguments: Any, go: asyncio.Event = held, told: asyncio.Event = reached, **named: Any
+        ) -> None:
+            loop.call_soon_threadsafe(told.set)
+            asyncio.run_coroutine_threadsafe(go.wait(), loop).result(20)
+            append(*arguments, **named)
 
-    monkeypatch.setattr(log, "_append", slow)
-    asked = asyncio.create_task(scene.a.get(path))
-    await asyncio.wait_for(reached.wait(), 10)
-    await asyncio.sleep(0.3)
-    assert not asked.done()
-    assert scene.world.metric("replayvault_streamed_bytes_total") == 0
-    held.set()
-    assert (await asked).status == 200
-    (entry,) = await scene.evidence.audited(
-        decision="allow", actor="session", recording=str(mine.recording_id)
-    )
-    assert entry["action"] == ("view.open" if name else "recording.list")
+        sent = scene.world.metric("replayvault_streamed_bytes_total")
+        with subtests.test(name or "the recording itself"), monkeypatch.context() as patch:
+            patch.setattr(log, "_append", slow)
+            asked = asyncio.create_task(scene.a.get(f"{mine.url}/{name}" if name else mine.url))
+            await asyncio.wait_for(reached.wait(), 10)
+            await asyncio.sleep(0.2)
+            assert not asked.done()
+            assert scene.world.metric("replayvault_streamed_bytes_total") == sent
+            held.set()
+            assert (await asked).status == 200
+        (entry,) = await scene.evidence.audited(
+            decision="allow", actor="session", recording=str(mine.recording_id)
+        )
+        assert entry["action"] == ("view.open" if name else "recording.list")
 
 
 async def test_a_ticket_of_anothers_recording_says_nothing_of_its_state(scene: Scene) -> None:

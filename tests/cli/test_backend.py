@@ -200,7 +200,7 @@ def test_a_title_cannot_steer_the_terminal(desk: Desk, media: Media) -> None:
     ).json
     session = desk.folder / "p-3.token"
     assert desk.invoke("sessions", "open", "--patient", "p-3", "--save", session).code == Exit.OK
-    done = desk.run("recordings", "ls", token=session)
+    done = desk.invoke("recordings", "ls", token=session)
     assert "[red]" in done.out
     assert "\x1b" not in done.out
     assert desk.invoke("recordings", "delete", stored["id"], "--yes").code == Exit.OK

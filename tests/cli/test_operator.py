@@ -133,7 +133,9 @@ def test_a_broken_chain_is_told_and_the_rest_is_shown(
 ) -> None:
     file = longest(audit_copy)
     file.write_bytes(b"".join(damage(file.read_bytes().splitlines(keepends=True))))
-    done = desk.run("audit", "tail", "-n", "1000", "--json", more={"REPLAYVAULT_AUDIT_DIR": str(audit_copy)})
+    done = desk.invoke(
+        "audit", "tail", "-n", "1000", "--json", more={"REPLAYVAULT_AUDIT_DIR": str(audit_copy)}
+    )
     assert done.code == Exit.PARTLY_FAILED
     assert f"the audit log is broken: {file.name}, line 2" in done.err
     entries = [json.loads(line) for line in done.out.splitlines()]

@@ -134,10 +134,7 @@ class Wire:
                 expect100=ask.expect_continue,
             ) as response:
                 if response.status >= _FIRST_PROBLEM:
-                    refused = await _refused(response)
-                    if ask.data is not None:
-                        response.close()  # or aiohttp goes on sending the rest of a refused source
-                    raise refused
+                    raise await _refused(response)
                 if response.status >= _FIRST_REDIRECT:
                     raise UnexpectedAnswer(
                         f"a redirect (status {response.status}) is not followed: check the address"
