@@ -9,11 +9,9 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,7 +21,7 @@ from nacl.public import PublicKey
 from keys import contexts, recording_wraps
 from keys.database import Database
 from keys.digest import blake2b
-from keys.errors import DatabaseUnavailable, KeyMismatch, KeysError
+from keys.errors import KeyMismatch, KeysError
 from keys.handover import Handover, seal_handover
 from keys.ids import (
     ConsultationRef,
@@ -39,7 +37,6 @@ from keys.strongroom import Strongroom
 from vault.alarm import Alarm
 from vault.audit.entry import Action, Decision, Event, Reason
 from vault.catalog import drafts, jobs, recordings
-from vault.catalog.drafts import ObjectRow
 from vault.catalog.errors import (
     ConsultationTaken,
     IdempotencyReused,
@@ -51,15 +48,15 @@ from vault.catalog.recordings import NewRecording
 from vault.catalog.rows import RecordingRow, StoredFile
 from vault.catalog.states import RecordingState
 from vault.details import Metadata, seal_details
+from vault.drafting import Drafting
 from vault.objects.access import RecordingAccess
 from vault.objects.container import FileFacts
 from vault.objects.errors import ObjectsError
 from vault.objects.sealed import SealedWriter
-from vault.objects.store import ObjectName, ObjectStore
+from vault.objects.store import ObjectStore
 from vault.queue import WakeUps
 
 SOURCE_ROLE: Final = "original"
-_TOUCH_EVERY_S: Final = drafts.ABANDONED_AFTER.total_seconds() / 4
 
 Clock = Callable[[], dt.datetime]
 _log = structlog.get_logger("replayvault.ingest")
@@ -97,16 +94,22 @@ class Ingest:
     clock: Clock
     limit_bytes: int
 
+    @property
+    def _drafting(self) -> Drafting:
+        return Drafting(self.catalog, self.store, self.clock)
+
     async def announce(self, caller: Caller, announced: Announcement) -> RecordingRow:
         """Make a recording that waits for its source, or find the one that the same request made before.
 
         Raises `ConsultationTaken`, `IdempotencyReused` or `PatientErased`.
         """
         digest = _idempotency(announced.idempotency_key)
+        if digest is not None and (row := await self._earlier(caller, digest)) is not None:
+            return _same(row, announced)
         try:
             recording_id = await self._create(caller, announced, digest)
         except IdempotencyReused:
-            return await self._repeated(caller, announced, digest)
+            return _same(await self._earlier(caller, digest), announced)
         except ConsultationTaken:
             event = _event(caller, Action.RECORDING_CREATE, reason=Reason.CONSULTATION_TAKEN)
             await self.alarm.consultation_taken(event)
@@ -126,7 +129,7 @@ class Ingest:
             raise SourceStored("the recording has its source already")
         access, pseudonym = await self._access(caller, Action.SOURCE_STORE, row)
         run_id = uuid.uuid4()
-        async with self._draft_kept_or_gone(run_id):
+        async with self._drafting.kept_or_gone(run_id):
             facts = await self._seal(access, run_id, body)
             await self._record(
                 caller, Action.SOURCE_STORE, access, pseudonym, size_bytes=facts.plain_size_bytes
@@ -169,7 +172,10 @@ class Ingest:
             await recording_wraps.drop_wraps(connection, recording_id)
             await jobs.cancel(connection, recording_id)
             condemned = await drafts.condemn_recording(connection, recording_id)
-        await self._discard(condemned)
+        try:
+            await self._drafting.discard(condemned)
+        except (KeysError, ObjectsError) as error:
+            _log.warning("objects without a key stay for the reconciler", error=type(error).__name__)
 
     async def _create(self, caller: Caller, announced: Announcement, digest: bytes | None) -> RecordingId:
         now = self.clock()
@@ -207,18 +213,11 @@ class Ingest:
             await recording_wraps.add_wrap(connection, wrap, now=now)
         return access.recording_id
 
-    async def _repeated(self, caller: Caller, announced: Announcement, digest: bytes | None) -> RecordingRow:
+    async def _earlier(self, caller: Caller, digest: bytes | None) -> RecordingRow | None:
+        if digest is None:
+            return None
         async with self.catalog.reading() as connection:
-            row = (
-                None if digest is None else await recordings.by_idempotency(connection, caller.tenant, digest)
-            )
-        if (
-            row is None
-            or (row.patient, row.consultation) != (announced.patient, announced.consultation)
-            or row.state is RecordingState.DELETED
-        ):
-            raise IdempotencyReused("this idempotency key was used for another recording")
-        return row
+            return await recordings.by_idempotency(connection, caller.tenant, digest)
 
     async def _access(self, caller: Caller, action: Action, row: RecordingRow) -> tuple[RecordingAccess, str]:
         opened = await self.strongroom.open(row.tenant, row.patient)
@@ -256,9 +255,7 @@ class Ingest:
         self, access: RecordingAccess, run_id: uuid.UUID, body: AsyncIterable[bytes]
     ) -> FileFacts:
         writer = SealedWriter(self.store, access=access, role=SOURCE_ROLE, limit_bytes=self.limit_bytes)
-        async with self.catalog.writing() as connection:
-            row = ObjectRow(access.recording_id, writer.file_id)
-            await drafts.announce(connection, row, run_id=run_id, now=self.clock())
+        await self._drafting.announce(access.recording_id, writer.file_id, run_id=run_id)
         async with writer:
             async for piece in body:
                 await writer.write(piece)
@@ -288,39 +285,16 @@ class Ingest:
             self.workers,
         )
 
-    @contextlib.asynccontextmanager
-    async def _draft_kept_or_gone(self, run_id: uuid.UUID) -> AsyncIterator[None]:
-        alive = asyncio.create_task(self._keep_touching(run_id), name="ingest-alive")
-        try:
-            yield
-        except BaseException:
-            # Shielded: also when the client has gone, nothing of its half upload may stay.
-            await asyncio.shield(asyncio.ensure_future(self._give_up(run_id)))
-            raise
-        finally:
-            alive.cancel()
 
-    async def _keep_touching(self, run_id: uuid.UUID) -> None:
-        while True:
-            await asyncio.sleep(_TOUCH_EVERY_S)
-            # A catalog that is away for a moment ends no upload; the next turn comes well before the draft is given up.
-            with contextlib.suppress(DatabaseUnavailable):
-                async with self.catalog.writing() as connection:
-                    await drafts.touch(connection, run_id, now=self.clock())
-
-    async def _give_up(self, run_id: uuid.UUID) -> None:
-        try:
-            async with self.catalog.writing() as connection:
-                condemned = await drafts.condemn_run(connection, run_id)
-            await self._discard(condemned)
-        except (KeysError, ObjectsError) as error:
-            _log.warning("a draft stays for the reconciler", error=type(error).__name__)
-
-    async def _discard(self, condemned: tuple[ObjectRow, ...]) -> None:
-        names = [ObjectName(each.recording_id, each.file_id) for each in condemned]
-        await self.store.delete(names)
-        async with self.catalog.writing() as connection:
-            await drafts.forget(connection, [each.file_id for each in condemned])
+def _same(row: RecordingRow | None, announced: Announcement) -> RecordingRow:
+    """The recording of an earlier request, if that asked for the same; raises `IdempotencyReused`."""
+    if (
+        row is None
+        or (row.patient, row.consultation) != (announced.patient, announced.consultation)
+        or row.state is RecordingState.DELETED
+    ):
+        raise IdempotencyReused("this idempotency key was used for another recording")
+    return row
 
 
 def _event(

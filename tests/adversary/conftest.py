@@ -14,12 +14,16 @@ import structlog
 from tests.adversary.evidence import Evidence
 from tests.adversary.press import Press, pressing
 from tests.adversary.vandal import Objects, Rows
-from tests.world import App, Backend, World
+from tests.world import App, Backend, Engine, World
 from vault.objects.folder import FolderStore
 from vault.objects.s3 import S3Store
 from vault.playback import authorize
 from vault.sessions import minting
 from vault.sessions.holder import SessionHolder, TicketHolder
+
+
+# For rows that no engine has a part in: how tokens, paths and headers are read.
+EMBEDDED_ALONE = pytest.mark.parametrize("engine", [Engine.EMBEDDED], ids=["embedded"], indirect=True)
 
 
 @dataclass(frozen=True, slots=True)

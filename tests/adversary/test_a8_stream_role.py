@@ -14,7 +14,7 @@ from keys.handover import load_worker_key
 from keys.ids import PatientRef, TenantId
 from keys.master.local import load_master_file
 from keys.tier import load_tier_file
-from tests.adversary.conftest import Scene
+from tests.adversary.conftest import EMBEDDED_ALONE, Scene
 from tests.adversary.press import PICTURE
 from tests.adversary.replica import StreamServer, program, stream_environment
 
@@ -83,7 +83,7 @@ async def holds_no_key_of_another_role(scene: Scene, memory: bytes) -> None:
         assert payload.to_text(secret).encode() not in memory, what
 
 
-@pytest.mark.parametrize("engine", ["embedded"], indirect=True)
+@EMBEDDED_ALONE
 async def test_a8_it_refuses_to_start_with_what_it_must_not_have(
     scene: Scene, tmp_path_factory: pytest.TempPathFactory, subtests: pytest.Subtests
 ) -> None:

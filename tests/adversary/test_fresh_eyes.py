@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.adversary.conftest import Scene
+from tests.adversary.conftest import EMBEDDED_ALONE, Scene
 from tests.adversary.evidence import assert_constant
 from vault.audit import log
+
+pytestmark = EMBEDDED_ALONE
 
 A = "Alderwick-71c0e2"
 NAMES = ("master.m3u8", "360p.mp4", "replay.mp4", "poster.jpg", "thumbs.vtt")

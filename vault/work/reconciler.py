@@ -16,9 +16,10 @@ import structlog
 
 from keys.database import Database
 from keys.errors import KeysError
-from vault.catalog import drafts, jobs
+from vault.catalog import jobs
+from vault.drafting import Drafting
 from vault.objects.errors import ObjectsError
-from vault.objects.store import ObjectName, ObjectStore
+from vault.objects.store import ObjectStore
 from vault.queue import WakeUps
 
 INTERVAL_S: Final = 3.0
@@ -56,17 +57,9 @@ class Reconciler:
             owed = await jobs.owed(connection, now=now, limit=_BATCH)
         for job in owed:
             await self.wake_ups.transcode(job.recording_id, attempt=job.attempts)
-        await self._clear_abandoned(now)
+        cleared = await Drafting(self.catalog, self.store, self.clock).clear_abandoned(limit=_BATCH)
+        if cleared:
+            _log.info("abandoned objects removed", count=cleared)
         if self._swept_at is None or now - self._swept_at > _SWEEP_EVERY:
             self._swept_at = now
             await self.store.sweep(before=now - _SWEEP_AFTER)
-
-    async def _clear_abandoned(self, now: dt.datetime) -> None:
-        async with self.catalog.writing() as connection:
-            condemned = await drafts.condemn_abandoned(connection, now=now, limit=_BATCH)
-        if not condemned:
-            return
-        await self.store.delete([ObjectName(each.recording_id, each.file_id) for each in condemned])
-        async with self.catalog.writing() as connection:
-            await drafts.forget(connection, [each.file_id for each in condemned])
-        _log.info("abandoned objects removed", count=len(condemned))

@@ -29,8 +29,9 @@ from vault.audit.errors import AuditError
 from vault.catalog import drafts, jobs, recordings
 from vault.catalog.errors import CatalogError, LostClaim
 from vault.catalog.jobs import Claim
+from vault.drafting import Drafting
 from vault.objects.errors import ObjectsError
-from vault.objects.store import ObjectName, ObjectStore
+from vault.objects.store import ObjectStore
 from vault.work.lease import Lease
 from vault.work.making import Made, Maker
 
@@ -77,7 +78,9 @@ class Worker:
             # The catalog cannot be told: the lease runs out, and the job is anyone's again.
             _log.error("a run ended without a word", error=type(error).__name__)
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._clear_drafts(claim)))
+            await asyncio.shield(
+                asyncio.ensure_future(Drafting(self.catalog, self.store, self.clock).give_up(claim.run_id))
+            )
 
     async def _claim(self, recording_id: RecordingId) -> Claim | None:
         async with self.catalog.writing() as connection:
@@ -138,17 +141,6 @@ class Worker:
         await self.alarm.audit.write(
             self._event(claim, Action.RECORDING_FAIL, Reason.NONE, note=failure.code),
         )
-
-    async def _clear_drafts(self, claim: Claim) -> None:
-        """Remove what this run wrote and did not publish; what cannot be removed now is left to the reconciler."""
-        try:
-            async with self.catalog.writing() as connection:
-                condemned = await drafts.condemn_run(connection, claim.run_id)
-            await self.store.delete([ObjectName(each.recording_id, each.file_id) for each in condemned])
-            async with self.catalog.writing() as connection:
-                await drafts.forget(connection, [each.file_id for each in condemned])
-        except (KeysError, ObjectsError) as error:
-            _log.warning("drafts stay for the reconciler", error=type(error).__name__)
 
     def _event(self, claim: Claim, action: Action, reason: Reason, *, note: str = "") -> Event:
         return Event(
