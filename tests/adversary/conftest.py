@@ -21,7 +21,6 @@ from vault.playback import authorize
 from vault.sessions import minting
 from vault.sessions.holder import SessionHolder, TicketHolder
 
-
 # For rows that no engine has a part in: how tokens, paths and headers are read.
 EMBEDDED_ALONE = pytest.mark.parametrize("engine", [Engine.EMBEDDED], ids=["embedded"], indirect=True)
 

@@ -126,6 +126,20 @@ async def revoke_tenant(
     return await _revoke(connection, tenant, sessions.c.tenant == tenant, now=now)
 
 
+async def last_ticket_end(
+    connection: AsyncConnection, record_id: RecordId, *, now: dt.datetime
+) -> dt.datetime | None:
+    """When the last live ticket of a session ends; None where it has none."""
+    question = select(func.max(sessions.c.expires_at)).where(
+        sessions.c.parent == record_id,
+        sessions.c.kind == Kind.TICKET.value,
+        sessions.c.revoked_at.is_(None),
+        sessions.c.expires_at > now,
+    )
+    end: dt.datetime | None = await connection.scalar(question)
+    return end
+
+
 async def shorten(
     connection: AsyncConnection, record_id: RecordId, *, now: dt.datetime, expires_at: dt.datetime
 ) -> bool:

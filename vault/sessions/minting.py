@@ -2,7 +2,8 @@
 
 Invariants:
 - a session is registered in the catalog before its record is stored, and its record before its token leaves;
-- a refresh never moves the absolute limit; the old token stays for `GRACE` so that a stream in flight can end;
+- a refresh never moves the absolute limit; the old token stays for `GRACE`, or as long as its
+  tickets, so that what is in flight can end;
 - a refreshed session descends from the one before it, and ends with it when that one is revoked, however late;
 - ending sessions raises the epoch (patient, tenant) as well as removing records, so that an old copy of Redis
   brings none of them back.
@@ -71,6 +72,14 @@ class _Grant:
         return cls(opened.tenant, opened.patient, opened.pseudonym, opened.carried)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Previous:
+    """The session that a refresh follows, and when that one ends."""
+
+    holder: SessionHolder
+    ends_at: dt.datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Mint:
     """Makes sessions and tickets.
@@ -93,7 +102,7 @@ class Mint:
         ttl: dt.timedelta,
         scopes: frozenset[SessionScope],
         issuer: str,
-        previous: SessionHolder | None = None,
+        previous: _Previous | None = None,
     ) -> Minted:
         """A session of a known patient, in the place of `previous` where there is one.
 
@@ -102,7 +111,9 @@ class Mint:
         now = self.clock()
         opened = await self.strongroom.open(tenant, patient)
         limit = (
-            now + max(DEFAULT_ABSOLUTE, ttl) if previous is None else _moment(previous.session.absolute_at)
+            now + max(DEFAULT_ABSOLUTE, ttl)
+            if previous is None
+            else _moment(previous.holder.session.absolute_at)
         )
         expires_at = min(now + ttl, limit)
         token = Token.generate(Kind.SESSION)
@@ -131,17 +142,23 @@ class Mint:
         return Minted(token, token.record_id, opened.pseudonym, expires_at, limit)
 
     async def refresh(self, holder: SessionHolder, *, ttl: dt.timedelta) -> Minted:
-        """A new token for the same patient and scopes; the old one ends after `GRACE`. Raises as `session` does."""
-        session = holder.session
+        """A new token for the same patient and scopes. Raises as `session` does.
+
+        The old one ends after `GRACE`, or with the last of its tickets, so that a film that is cast plays on.
+        """
+        session, now = holder.session, self.clock()
+        async with self.catalog.reading() as connection:
+            last_ticket = await registry.last_ticket_end(connection, holder.record_id, now=now)
+        ends_at = max(now + GRACE, last_ticket or now)
         minted = await self.session(
             session.tenant,
             session.patient,
             ttl=ttl,
             scopes=session.scopes,
             issuer="refresh",
-            previous=holder,
+            previous=_Previous(holder, ends_at),
         )
-        await self.records.shorten(holder.record_id, ttl_s=int(GRACE.total_seconds()))
+        await self.records.shorten(holder.record_id, ttl_s=_seconds(ends_at) - _seconds(now))
         return minted
 
     async def ticket(
@@ -269,13 +286,14 @@ def require_own(row: RecordingRow, tenant: TenantId, holder: SessionHolder | Non
 
 
 async def _followed(
-    connection: AsyncConnection, previous: SessionHolder, *, epoch: int, now: dt.datetime
+    connection: AsyncConnection, previous: _Previous, *, epoch: int, now: dt.datetime
 ) -> RecordId:
     """The session that ends for another to begin; raises `SessionEnded`."""
-    stands = await registry.shorten(connection, previous.record_id, now=now, expires_at=now + GRACE)
-    if not stands or epoch != previous.epoch:
+    record_id = previous.holder.record_id
+    stands = await registry.shorten(connection, record_id, now=now, expires_at=previous.ends_at)
+    if not stands or epoch != previous.holder.epoch:
         raise SessionEnded("the session was revoked while it was being refreshed")
-    return previous.record_id
+    return record_id
 
 
 def _moment(seconds: int) -> dt.datetime:

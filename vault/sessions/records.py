@@ -38,12 +38,14 @@ class RecordStore:
             return record
 
     async def live(self, record_ids: Iterable[RecordId], *, ttl_s: int) -> bool:
-        """Whether all of these still stand; the first is kept for `ttl_s` more seconds."""
+        """Whether all of these still stand; they are kept for `ttl_s` seconds, those after the first at least."""
         names = [_PREFIX + each for each in record_ids]
         async with _translated(), self.redis.pipeline(transaction=False) as pipeline:
             pipeline.exists(*names)
             pipeline.expire(names[0], max(ttl_s, 1))
-            found, _ = await pipeline.execute()
+            for parent in names[1:]:
+                pipeline.expire(parent, max(ttl_s, 1), gt=True)
+            found, *_ = await pipeline.execute()
             return bool(found == len(names))
 
     async def shorten(self, record_id: RecordId, *, ttl_s: int) -> None:
