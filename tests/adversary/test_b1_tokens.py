@@ -8,13 +8,11 @@ import urllib.parse
 
 import pytest
 
-from tests.adversary.conftest import EMBEDDED_ALONE, Scene
+from tests.adversary.conftest import Scene
 from tests.adversary.evidence import assert_constant, body_of
 from tests.adversary.forging import forge, sealed_of, session_of
 from tests.adversary.press import PICTURE
 from tests.world import Client
-
-pytestmark = EMBEDDED_ALONE
 
 PATHS = ("/v1/recordings", "/v1/recordings/00000000-0000-4000-8000-000000000000/master.m3u8")
 

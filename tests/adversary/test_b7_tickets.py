@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.adversary.conftest import EMBEDDED_ALONE, Scene
+from tests.adversary.conftest import Scene
 from tests.adversary.evidence import assert_constant
 from tests.adversary.forging import forge, ticket_of
 from tests.adversary.press import Pressed
 from vault.playback.opening import Opening
-
-pytestmark = EMBEDDED_ALONE
 
 A, OTHER = "Alderwick-71c0e2", "Cedarholm-08be41"
 

@@ -12,13 +12,6 @@ from tests.servers import PostgresServer, S3Server, ValkeyServer
 from tests.world import Engine, Servers, World, embedded_settings, open_world, production_settings
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def default_world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """One world on the embedded engines for the whole module."""
-    async with open_world(Engine.EMBEDDED, embedded_settings(tmp_path_factory.mktemp("world"))) as opened:
-        yield opened
-
-
 @pytest_asyncio.fixture(
     scope="module", loop_scope="module", params=list(Engine), ids=lambda engine: str(engine.value)
 )

@@ -85,9 +85,9 @@ def _length_s(path: Path, recording: Recording) -> float:
 
 @pytest.mark.parametrize("recording", _RECORDINGS, ids=_name)
 async def test_each_recording_ends_as_catalogued(
-    default_world: World, media: Media, recording: Recording
+    each_world: World, media: Media, recording: Recording
 ) -> None:
-    clinic = await default_world.backend()
+    clinic = await each_world.backend()
     patient = f"patient-{recording.name}"
     uploaded = await clinic.send_in(patient, media.path(recording.name))
     status = await clinic.final(uploaded)
@@ -96,7 +96,7 @@ async def test_each_recording_ends_as_catalogued(
     ann = await clinic.sign_in(patient)
     if status["state"] == "published":
         length_s = await asyncio.to_thread(_length_s, media.path(recording.name), recording)
-        await _check_plays(default_world, ann, uploaded, expected=recording, length_s=length_s)
+        await _check_plays(each_world, ann, uploaded, expected=recording, length_s=length_s)
     else:
         _check_reason(status)
         assert status["failure"] == _REASONS[recording.name]
@@ -139,9 +139,9 @@ async def test_no_sound_is_lost_when_the_picture_changes_its_size(
 
 
 async def test_what_a_source_tells_of_itself_gets_no_further(
-    default_world: World, media: Media, tmp_path: Path
+    each_world: World, media: Media, tmp_path: Path
 ) -> None:
-    clinic = await default_world.backend()
+    clinic = await each_world.backend()
     uploaded = await clinic.upload("patient-m", media.path("consultation.mp4"))
     ann = await clinic.sign_in("patient-m")
     told = [synthetic.TITLE, synthetic.PLACE, synthetic.MAKER, "told in confidence"]
@@ -157,9 +157,9 @@ async def test_what_a_source_tells_of_itself_gets_no_further(
 
 @pytest.mark.parametrize("name", WATERMARKS)
 async def test_the_picture_that_plays_is_the_one_that_was_uploaded(
-    default_world: World, media: Media, tmp_path: Path, name: str
+    each_world: World, media: Media, tmp_path: Path, name: str
 ) -> None:
-    clinic = await default_world.backend()
+    clinic = await each_world.backend()
     uploaded = await clinic.upload(f"patient-{name}", media.path(name))
     ann = await clinic.sign_in(f"patient-{name}")
     for track in ("360p.mp4", "replay.mp4"):
