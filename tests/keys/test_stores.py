@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -369,6 +370,7 @@ class TestDatabase:
                 await absent.ping()
             assert "not-a-secret" not in str(refusal.value)
             await absent.aclose()
+        await _threads_ended()
 
     async def test_a_naive_time_is_refused(self, shares: Database) -> None:
         with pytest.raises(StatementError, match="naive"):
@@ -397,6 +399,13 @@ class TestDatabase:
         with pytest.raises(DatabaseUnavailable):
             await ShareStore(database).find(TENANT, PATIENT)
         await database.aclose()
+
+
+async def _threads_ended() -> None:
+    """A connection of aiosqlite that failed to open ends its thread later, and tells the loop, which must live."""
+    async with asyncio.timeout(5):
+        while any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):  # noqa: ASYNC110 - threads tell no event
+            await asyncio.sleep(0.01)
 
 
 def _contents(folder: Path) -> list[bytes]:
