@@ -27,7 +27,7 @@ from nacl.exceptions import CryptoError
 
 from keys import contexts
 from keys.digest import blake2b
-from keys.errors import Damaged, InvalidToken, Malformed, NoSuchKey, WrongKind
+from keys.errors import Damaged, InvalidToken, Malformed, MalformedId, NoSuchKey, WrongKind
 from keys.secret import TierSecret
 
 RecordId = NewType("RecordId", bytes)
@@ -38,6 +38,14 @@ NONCE_BYTES: Final = 24
 _HEAD_BYTES: Final = 1 + TIER_ID_BYTES + NONCE_BYTES
 _TAG_BYTES: Final = 16
 _TOKEN: Final = re.compile(r"(rv[st])_[A-Za-z0-9_-]{43}", re.ASCII)
+_RECORD_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def parse_record_id(text: str) -> RecordId:
+    """A record's name as the audit log and the API write it, 64 hexadecimal digits; raises `MalformedId`."""
+    if not _RECORD_ID.fullmatch(text):
+        raise MalformedId("a session's id has 64 lower-case hexadecimal digits")
+    return RecordId(bytes.fromhex(text))
 
 
 class Kind(enum.Enum):

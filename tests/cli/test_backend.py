@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import uuid
@@ -243,6 +244,9 @@ def test_a_session_s_life(desk: Desk, recording: str) -> None:
     assert desk.invoke("recordings", "ls", token=token).code == Exit.OK
     listed = desk.invoke("sessions", "ls", "--patient", "p-1", "--json").json
     assert all("token" not in each for each in listed)
+    assert all(re.fullmatch("[0-9a-f]{64}", each["id"]) for each in listed), (
+        "an id that no shell reads as an option"
+    )
     saved = desk.folder / "next.token"
     refreshed = desk.run("sessions", "refresh", "--ttl", "20m", "--save", saved, "--json", token=token)
     assert refreshed.code == Exit.OK

@@ -40,7 +40,9 @@ class Proxy:
     swallow: int = 0
     """So many requests are passed on, and their answers lost."""
     cut_after_bytes: int | None = None
-    """The next connection's answer ends here."""
+    """The next connection's answer ends here: no more bytes come, and then it is cut, or when `cut_now` is set."""
+    cut_now: asyncio.Event | None = None
+    """What a cut waits for. A reset throws away what the client has received and not read yet."""
     cut_upload_after_bytes: int | None = None
     """The next connection's request ends here."""
     _clients: set[asyncio.StreamWriter] = dataclasses.field(default_factory=set)
@@ -104,7 +106,7 @@ class Proxy:
             down_limit = 0
         ways = [
             asyncio.create_task(_pass(reader, up_writer, up_limit)),
-            asyncio.create_task(_pass(up_reader, writer, down_limit)),
+            asyncio.create_task(_pass(up_reader, writer, down_limit, cut_now=self.cut_now)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -114,8 +116,14 @@ class Proxy:
             await asyncio.gather(*ways, return_exceptions=True)
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit_bytes: int | None) -> None:
-    """Carry bytes until there are no more, or more than the limit allows."""
+async def _pass(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    limit_bytes: int | None,
+    *,
+    cut_now: asyncio.Event | None = None,
+) -> None:
+    """Carry bytes until there are no more, or more than the limit allows; then wait for `cut_now` where it is given."""
     left = limit_bytes
     while piece := await reader.read(_PIECE_BYTES):
         if left is None:
@@ -124,5 +132,7 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limi
             writer.write(piece[:left])
             left -= len(piece[:left])
         else:
+            if cut_now is not None:
+                await cut_now.wait()
             return
         await writer.drain()

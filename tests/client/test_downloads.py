@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import stat
 import uuid
@@ -53,15 +54,18 @@ async def whole(ann: PatientSession, published: uuid.UUID) -> bytes:
 
 
 class Stops(FileSink):
-    """A process that loses its network for good once the first bytes come."""
+    """A process that loses its network for good once the first bytes are written."""
 
     def __init__(self, path: Path, proxy: Proxy) -> None:
         super().__init__(path)
         self._proxy = proxy
+        self._proxy.cut_now = asyncio.Event()
 
-    async def begin(self, *, offset_bytes: int, tag: str | None) -> None:
-        await super().begin(offset_bytes=offset_bytes, tag=tag)
+    async def write(self, data: bytes) -> None:
+        await super().write(data)
         self._proxy.refuse = 10
+        if self._proxy.cut_now is not None:
+            self._proxy.cut_now.set()
 
 
 async def test_a_cut_download_goes_on_and_every_byte_is_there_once(

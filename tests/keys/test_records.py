@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keys.errors import Damaged, InvalidToken, KeysError, Malformed, NoSuchKey, WrongKind
-from keys.records import Kind, Token, open_record, seal_record, tier_id
+from keys.errors import Damaged, InvalidToken, KeysError, Malformed, MalformedId, NoSuchKey, WrongKind
+from keys.records import Kind, Token, open_record, parse_record_id, seal_record, tier_id
 from keys.secret import TierSecret
 from keys.service_token import hash_service_token, new_service_token
 
@@ -65,6 +65,18 @@ class TestToken:
     def test_it_names_who_receives_it(self) -> None:
         with pytest.raises(ValueError, match="name who receives"):
             SESSION.reveal(to="")
+
+    def test_its_record_has_a_name_in_hexadecimal_alone(self) -> None:
+        assert parse_record_id(SESSION.record_id.hex()) == SESSION.record_id
+        for text in (
+            "",
+            "-" * 64,
+            SESSION.record_id.hex().upper(),
+            SESSION.record_id.hex()[2:],
+            "\u0661" * 64,
+        ):
+            with pytest.raises(MalformedId):
+                parse_record_id(text)
 
 
 class TestRecord:

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from keys import payload
 from keys.database import Database
-from keys.errors import KeyMismatch, Malformed
+from keys.errors import KeyMismatch
 from keys.ids import RecordingId, TenantId, parse_patient
-from keys.records import Kind, RecordId
+from keys.records import Kind, parse_record_id
 from keys.service_token import ServiceScope
 from keys.session import SessionScope
 from vault.alarm import Alarm
@@ -82,10 +81,7 @@ class SessionsApi:
 
     async def revoke_session(self, call: Call[Service, None, None]) -> models.Revoked:
         """End one session and its tickets."""
-        try:
-            record_id = RecordId(payload.to_bytes(call.param("session_id")))
-        except Malformed:
-            raise Problem(Code.NOT_FOUND) from None
+        record_id = call.parsed("session_id", by=parse_record_id)
         ended = await self.mint.revoke(call.principal.token.tenant, record_id)
         if ended == 0:
             raise Problem(Code.NOT_FOUND)
@@ -268,7 +264,7 @@ def _no_ticket(call: Call[Any, None, Any], holder: SessionHolder | None, recordi
 
 def _session(minted: Minted) -> models.SessionCreated:
     return models.SessionCreated(
-        id=payload.to_text(minted.record_id),
+        id=minted.record_id.hex(),
         token=minted.token.reveal(to="its holder"),
         expires_at=minted.expires_at,
         absolute_at=minted.absolute_at,
@@ -278,7 +274,7 @@ def _session(minted: Minted) -> models.SessionCreated:
 
 def _view(entry: Registered) -> models.SessionView:
     return models.SessionView(
-        id=payload.to_text(entry.record_id),
+        id=entry.record_id.hex(),
         kind="session" if entry.kind is Kind.SESSION else "ticket",
         patient=entry.patient,
         issuer=entry.issuer,

@@ -97,7 +97,7 @@ def ls(connection: Connection, patient: str | None, *, as_json: bool) -> None:
 @sessions.command(
     "revoke",
     examples=(
-        "replayvault sessions revoke 3q2-7wABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhs",
+        "replayvault sessions revoke 8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab9159f51fd0297e236d",
         "replayvault sessions revoke --patient p-17",
         "replayvault sessions revoke --all --dry-run",
     ),
