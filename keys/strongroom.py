@@ -1,29 +1,36 @@
 """The control role's way to patient keys: master key, share store and keyring together.
 
 Invariants:
-- new recordings are wrapped under the active generation; a session carries every generation that is in use;
+- new recordings are wrapped under the active generation; a session carries every generation that is in use
+  (`lifecycle.CARRIED`), so that a rotation takes nothing from it;
 - nothing is cached: each opening asks the share store and the keeper of the master key again;
 - a patient with keys but without a share is erased, and stays so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final, TypeVar
 
-from keys import contexts, keyring
+from keys import contexts, keyring, recording_wraps
 from keys.database import Database
-from keys.errors import KeyConflict, NoSuchKey, PatientErased
-from keys.ids import Generation, PatientRef, TenantId, new_key_id
-from keys.keyring import KeyState, PatientKeyRow
+from keys.errors import KeyConflict, KeyMismatch, NoSuchKey, PatientErased
+from keys.ids import Generation, KeyId, PatientRef, RecordingId, TenantId, new_key_id
+from keys.keyring import PatientKeyRow
+from keys.lifecycle import CARRIED, KeyState
 from keys.master.protocol import Master
+from keys.opening import open_recording_key
 from keys.patient import join_halves, pseudonym
-from keys.secret import ErasureShare, MasterHalf
+from keys.secret import ErasureShare, MasterHalf, RecordingKey
 from keys.session import GrantedKey
 from keys.shares import ShareStore
 
-# States whose keys a new session carries; while one generation drains, only its successor is handed out.
-_CARRIED = frozenset({KeyState.PREPARED, KeyState.ACTIVE})
+T = TypeVar("T")
+# A rotation changes a patient's generations three times, with transactions in between.
+_TRIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +42,30 @@ class OpenedPatient:
     pseudonym: str
     active: GrantedKey
     carried: tuple[GrantedKey, ...]
+
+    @property
+    def key_ids(self) -> frozenset[KeyId]:
+        """Ids of the generations that a session carries."""
+        return frozenset(key.key_id for key in self.carried)
+
+    def require_unchanged(self, rows: Sequence[PatientKeyRow]) -> None:
+        """Raises `KeyConflict` when these are not the generations that were opened.
+
+        For whoever writes what was made with them, on `keyring.hold`.
+        """
+        carried = {row.key_id: row.state for row in rows if row.state in CARRIED}
+        if carried.keys() != self.key_ids:
+            raise KeyConflict("the patient's keys were rotated meanwhile")
+        if carried[self.active.key_id] is not KeyState.ACTIVE:
+            raise KeyConflict("the patient's active key was replaced meanwhile")
+
+
+async def repeated(work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work` again when a rotation changed the patient's keys under it; raises `KeyConflict` after `_TRIES`."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(KeyConflict):
+            return await work()
+    return await work()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +95,76 @@ class Strongroom:
             await self._make_first(tenant, patient, now=now)
         return await self.open(tenant, patient)
 
+    async def open_recording(
+        self, tenant: TenantId, patient: PatientRef, recording_id: RecordingId, recording_key_id: KeyId
+    ) -> tuple[OpenedPatient, RecordingKey]:
+        """A known patient's keys, and one recording's; raises as `open` and `opening.open_recording_key` do."""
+        opened = await self.open(tenant, patient)
+        while True:
+            async with self.catalog.reading() as connection:
+                wraps = (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
+            try:
+                return opened, open_recording_key(
+                    wraps,
+                    opened.carried,
+                    tenant=tenant,
+                    patient=patient,
+                    recording_id=recording_id,
+                    recording_key_id=recording_key_id,
+                )
+            except KeyMismatch:
+                # The wrap may have moved to a key that was made after this patient was opened.
+                before, opened = opened, await self.open(tenant, patient)
+                if opened.key_ids == before.key_ids:
+                    raise
+
+    async def pseudonym(self, tenant: TenantId, patient: PatientRef) -> str:
+        """A patient's name in the audit log; empty for one that has no share."""
+        share = await self.shares.find(tenant, patient)
+        return "" if share is None else pseudonym(share, tenant=tenant, patient=patient)
+
     async def _make_first(self, tenant: TenantId, patient: PatientRef, *, now: dt.datetime) -> None:
         # The share first: a crash in between leaves a share without keys, which the next call uses.
         await self.shares.find_or_make(tenant, patient, now=now)
-        key_id, generation = new_key_id(), Generation(1)
+        row = await self._fresh(tenant, patient, Generation(1), KeyState.ACTIVE, now=now)
+        try:
+            async with self.catalog.writing() as connection:
+                await keyring.add_generation(connection, row)
+        except KeyConflict:
+            return  # another request made it first; the caller opens theirs
+
+    async def successor(self, newest: PatientKeyRow, *, now: dt.datetime) -> PatientKeyRow:
+        """The next generation of a patient's key, prepared and not stored yet; raises `PatientErased`."""
+        if await self.shares.find(newest.tenant, newest.patient) is None:
+            raise PatientErased("this patient was erased")
+        generation = Generation(newest.generation + 1)
+        return await self._fresh(newest.tenant, newest.patient, generation, KeyState.PREPARED, now=now)
+
+    async def _fresh(
+        self,
+        tenant: TenantId,
+        patient: PatientRef,
+        generation: Generation,
+        state: KeyState,
+        *,
+        now: dt.datetime,
+    ) -> PatientKeyRow:
+        key_id = new_key_id()
         context = contexts.patient_key_context(
             tenant=tenant,
             patient=patient,
             key_id=key_id,
             generation=generation,
         )
-        row = PatientKeyRow(
+        return PatientKeyRow(
             tenant=tenant,
             patient=patient,
             generation=generation,
             key_id=key_id,
-            state=KeyState.ACTIVE,
+            state=state,
             wrap=await self.master.wrap(MasterHalf.generate(), context=context),
             created_at=now,
         )
-        try:
-            async with self.catalog.writing() as connection:
-                await keyring.add_generation(connection, row)
-        except KeyConflict:
-            return  # another request made it first; the caller opens theirs
 
     async def _opened(
         self,
@@ -96,14 +173,16 @@ class Strongroom:
         rows: tuple[PatientKeyRow, ...],
         share: ErasureShare,
     ) -> OpenedPatient:
-        opened = {row.state: await self._join(row, share) for row in rows if row.state in _CARRIED}
-        if KeyState.ACTIVE not in opened:
+        carried = [row for row in rows if row.state in CARRIED]
+        opened = {row.key_id: await self._join(row, share) for row in carried}
+        active = [opened[row.key_id] for row in carried if row.state is KeyState.ACTIVE]
+        if not active:
             raise NoSuchKey("this patient has no active key")
         return OpenedPatient(
             tenant=tenant,
             patient=patient,
             pseudonym=pseudonym(share, tenant=tenant, patient=patient),
-            active=opened[KeyState.ACTIVE],
+            active=active[0],
             carried=tuple(opened.values()),
         )
 

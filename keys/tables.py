@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     Uuid,
+    text,
 )
 
 REFERENCE_LENGTH: Final = 128
@@ -74,15 +76,34 @@ patient_keys = Table(
     Column("provider", String(32), nullable=False),
     Column("master_name", String(128), nullable=False),
     Column("master_version", Integer, nullable=False),
-    Column("wrapped_half", LargeBinary, nullable=False),
+    Column("wrapped_half", LargeBinary, nullable=False),  # empty once the generation is retired
     Column("created_at", Moment, nullable=False),
+    Column("state_since", Moment, nullable=False),
+)
+for _state in ("active", "prepared"):
+    _is = text(f"state = '{_state}'")
+    Index(
+        f"uq_patient_keys_{_state}",
+        patient_keys.c.tenant,
+        patient_keys.c.patient,
+        unique=True,
+        postgresql_where=_is,
+        sqlite_where=_is,
+    )
+# Which halves stand under a master key: a rotation pages through them, and the census counts them.
+Index(
+    "ix_patient_keys_master",
+    patient_keys.c.provider,
+    patient_keys.c.master_name,
+    patient_keys.c.master_version,
+    patient_keys.c.key_id,
 )
 
 recording_wraps = Table(
     "recording_wraps",
     catalog_metadata,
     Column("recording_id", Uuid, ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True),
-    Column("patient_key_id", Uuid, primary_key=True),
+    Column("patient_key_id", Uuid, primary_key=True, index=True),
     Column("generation", Integer, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
     Column("created_at", Moment, nullable=False),

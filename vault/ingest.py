@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 from nacl.public import PublicKey
 
-from keys import contexts, recording_wraps
+from keys import contexts, keyring, recording_wraps
 from keys.database import Database
 from keys.digest import blake2b
 from keys.errors import KeyMismatch, KeysError
@@ -31,9 +31,9 @@ from keys.ids import (
     new_key_id,
     new_recording_id,
 )
-from keys.opening import open_recording_key, wrap_recording_key
+from keys.opening import wrap_recording_key
 from keys.secret import RecordingKey
-from keys.strongroom import Strongroom
+from keys.strongroom import Strongroom, repeated
 from vault.alarm import Alarm
 from vault.audit.entry import Action, Decision, Event, Reason
 from vault.catalog import drafts, jobs, recordings
@@ -107,7 +107,7 @@ class Ingest:
         if digest is not None and (row := await self._earlier(caller, digest)) is not None:
             return _same(row, announced)
         try:
-            recording_id = await self._create(caller, announced, digest)
+            recording_id = await repeated(lambda: self._create(caller, announced, digest))
         except IdempotencyReused:
             return _same(await self._earlier(caller, digest), announced)
         except ConsultationTaken:
@@ -208,6 +208,7 @@ class Ingest:
         await self._record(caller, Action.RECORDING_CREATE, access, opened.pseudonym)
         async with self.catalog.writing() as connection:
             await recordings.ensure_patient(connection, new.tenant, new.patient, now=now)
+            opened.require_unchanged(await keyring.hold(connection, new.tenant, new.patient))
             await recordings.bind_consultation(connection, new.tenant, new.consultation, new.patient)
             await recordings.create(connection, new)
             await recording_wraps.add_wrap(connection, wrap, now=now)
@@ -220,21 +221,14 @@ class Ingest:
             return await recordings.by_idempotency(connection, caller.tenant, digest)
 
     async def _access(self, caller: Caller, action: Action, row: RecordingRow) -> tuple[RecordingAccess, str]:
-        opened = await self.strongroom.open(row.tenant, row.patient)
-        async with self.catalog.reading() as connection:
-            wraps = (await recording_wraps.wraps_of(connection, [row.recording_id]))[row.recording_id]
         try:
-            key = open_recording_key(
-                wraps,
-                opened.carried,
-                tenant=row.tenant,
-                patient=row.patient,
-                recording_id=row.recording_id,
-                recording_key_id=row.key_id,
+            opened, key = await self.strongroom.open_recording(
+                row.tenant, row.patient, row.recording_id, row.key_id
             )
         except KeyMismatch:
             event = _event(caller, action, recording=row.recording_id, reason=Reason.KEY_MISMATCH)
-            await self.alarm.key_mismatch(replace(event, patient=opened.pseudonym))
+            pseudonym = await self.strongroom.pseudonym(row.tenant, row.patient)
+            await self.alarm.key_mismatch(replace(event, patient=pseudonym))
             raise
         access = RecordingAccess(
             tenant=row.tenant,

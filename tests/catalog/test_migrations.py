@@ -61,10 +61,11 @@ def shape(connection: sa.Connection) -> list[tuple[Any, ...]]:
 
 
 def _words(sql: str | None) -> str:
-    """SQL without differences in white space and order that mean nothing: constraints are sorted."""
+    """SQL without differences in quotes, white space and order that mean nothing: constraints are sorted."""
     if sql is None:
         return ""
-    return " ".join(sorted(sql.replace("(", " ( ").replace(")", " ) ").replace(",", " ").split()))
+    bare = sql.replace('"', "").replace("(", " ( ").replace(")", " ) ").replace(",", " ")
+    return " ".join(sorted(bare.split()))
 
 
 @pytest.mark.filterwarnings("ignore:autogenerate skipping")

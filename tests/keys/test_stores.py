@@ -26,7 +26,8 @@ from keys.ids import (
     parse_patient,
     parse_tenant,
 )
-from keys.keyring import KeyState, PatientKeyRow
+from keys.keyring import PatientKeyRow
+from keys.lifecycle import KeyState
 from keys.master.local import LocalMaster
 from keys.opening import open_recording_key, wrap_recording_key
 from keys.patient import join_halves

@@ -43,6 +43,13 @@ class Action(enum.Enum):
     TICKET_MINT = "ticket.mint"
     TOKEN_CREATE = "token.create"  # noqa: S105 - the name of an action
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
+    KEY_JOB = "key.job"
+    KEY_PREPARE = "key.prepare"
+    KEY_ACTIVATE = "key.activate"
+    KEY_MOVE = "key.move"
+    KEY_DRAIN = "key.drain"
+    KEY_REWRAP = "key.rewrap"
+    MASTER_ROTATE = "master.rotate"
     WRITER_OPEN = "writer.open"
     WRITER_ALIVE = "writer.alive"
     WRITER_CLOSE = "writer.close"

@@ -8,6 +8,7 @@ CatalogError
 ├── IdempotencyReused    the same idempotency key came with another request
 ├── LostClaim            the job belongs to another run by now
 ├── UnknownToken         no such service token
+├── UnknownJob           no such key job
 ├── UnknownCursor        not a cursor of this list
 └── UnknownSchema        the database's schema is not the one that this release knows
 """
@@ -45,6 +46,10 @@ class LostClaim(CatalogError):
 
 class UnknownToken(CatalogError):
     """There is no such service token."""
+
+
+class UnknownJob(CatalogError):
+    """There is no such key job."""
 
 
 class UnknownCursor(CatalogError):

@@ -62,6 +62,30 @@ async def standing(connection: AsyncConnection, record_ids: Sequence[RecordId], 
     return await connection.scalar(question) == len(record_ids)
 
 
+async def lacking(
+    connection: AsyncConnection,
+    tenant: TenantId,
+    patient: PatientRef,
+    *,
+    generation: Generation,
+    now: dt.datetime,
+) -> dt.datetime | None:
+    """When the last live session that lacks a generation of its patient's key ends; None where none lacks it.
+
+    Tickets do not count: they carry the key of their recording.
+    """
+    question = select(func.max(sessions.c.expires_at)).where(
+        sessions.c.tenant == tenant,
+        sessions.c.patient == patient,
+        sessions.c.kind == Kind.SESSION.value,
+        sessions.c.generation < generation,
+        sessions.c.revoked_at.is_(None),
+        sessions.c.expires_at > now,
+    )
+    end: dt.datetime | None = await connection.scalar(question)
+    return end
+
+
 async def alive(
     connection: AsyncConnection,
     tenant: TenantId,

@@ -123,6 +123,41 @@ sessions = Table(
 Index("ix_sessions_patient", sessions.c.tenant, sessions.c.patient, sessions.c.expires_at)
 Index("ix_sessions_expiry", sessions.c.expires_at)
 
+# Long work on keys: rotations. What is done stands in the keys themselves; a job counts, and can be stopped.
+key_jobs = Table(
+    "key_jobs",
+    catalog_metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    reference("tenant", nullable=True),
+    reference("patient", nullable=True),
+    Column("base_version", Integer),  # the master key's version when a rotation of it was asked for
+    Column("requested_by", String(64), nullable=False),
+    Column("requested_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("total", Integer),
+    Column("done", Integer, nullable=False),
+    Column("cursor", String(300)),
+    Column("rate_per_s", Float),
+    Column("hours", String(11)),  # of the day, UTC: 22:00-06:00
+    Column("note", String(200)),
+    Column("run_id", Uuid),
+    Column("free_at", Moment, nullable=False),
+)
+Index("ix_key_jobs_free", key_jobs.c.state, key_jobs.c.free_at)
+Index("ix_key_jobs_requested", key_jobs.c.requested_at.desc(), key_jobs.c.id)
+
+key_job_errors = Table(
+    "key_job_errors",
+    catalog_metadata,
+    Column("job_id", Uuid, ForeignKey("key_jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("item", String(300), primary_key=True),
+    Column("code", String(64), nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
 service_tokens = Table(
     "service_tokens",
     catalog_metadata,

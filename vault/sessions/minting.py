@@ -18,14 +18,14 @@ from typing import Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys import recording_wraps
+from keys import keyring, recording_wraps
 from keys.database import Database
 from keys.ids import PatientRef, RecordingId, TenantId
 from keys.opening import open_recording_key
 from keys.records import Kind, RecordId, Token, seal_record
 from keys.secret import TierSecret
 from keys.session import GrantedKey, Session, SessionScope, encode_session
-from keys.strongroom import OpenedPatient, Strongroom
+from keys.strongroom import OpenedPatient, Strongroom, repeated
 from keys.ticket import Ticket, encode_ticket
 from vault.catalog import recordings, registry
 from vault.catalog.errors import WrongState
@@ -108,6 +108,20 @@ class Mint:
 
         Raises `NoSuchKey`, `PatientErased`, or `SessionEnded` when the previous one was ended meanwhile.
         """
+        return await repeated(
+            lambda: self._session(tenant, patient, ttl=ttl, scopes=scopes, issuer=issuer, previous=previous)
+        )
+
+    async def _session(
+        self,
+        tenant: TenantId,
+        patient: PatientRef,
+        *,
+        ttl: dt.timedelta,
+        scopes: frozenset[SessionScope],
+        issuer: str,
+        previous: _Previous | None,
+    ) -> Minted:
         now = self.clock()
         opened = await self.strongroom.open(tenant, patient)
         limit = (
@@ -119,6 +133,7 @@ class Mint:
         token = Token.generate(Kind.SESSION)
         async with self.catalog.writing() as connection:
             epoch = await recordings.ensure_patient(connection, tenant, patient, now=now)
+            opened.require_unchanged(await keyring.hold(connection, tenant, patient))
             parent = None if previous is None else await _followed(connection, previous, epoch=epoch, now=now)
             grant = _Grant.of(opened)
             await self._register(
@@ -181,19 +196,19 @@ class Mint:
             row = await recordings.by_id(connection, recording_id)
             wraps = (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
         require_own(row, tenant, holder)
-        grant = (
-            _Grant.of(await self.strongroom.open(tenant, row.patient))
-            if holder is None
-            else _Grant(tenant, holder.patient, holder.pseudonym, holder.session.keys)
-        )
-        key = open_recording_key(
-            wraps,
-            grant.keys,
-            tenant=tenant,
-            patient=grant.patient,
-            recording_id=recording_id,
-            recording_key_id=row.key_id,
-        )
+        if holder is None:
+            opened, key = await self.strongroom.open_recording(tenant, row.patient, recording_id, row.key_id)
+            grant = _Grant.of(opened)
+        else:
+            grant = _Grant(tenant, holder.patient, holder.pseudonym, holder.session.keys)
+            key = open_recording_key(
+                wraps,
+                grant.keys,
+                tenant=tenant,
+                patient=grant.patient,
+                recording_id=recording_id,
+                recording_key_id=row.key_id,
+            )
         # After the key has opened: the state of another's recording is nobody's business.
         if row.state is not RecordingState.PUBLISHED:
             raise WrongState("the recording is not published")

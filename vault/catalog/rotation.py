@@ -1,0 +1,169 @@
+"""What a rotation of patient keys asks and changes, beyond one patient's generations (`keys.keyring`).
+
+Every function takes the connection, and so the transaction, of its caller.
+
+Invariants: patients come by keyset, so that a page costs the same wherever it is; wraps are held while they are
+replaced, so that neither another runner nor a deletion comes between reading and writing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keys.ids import Generation, KeyId, PatientRef, RecordingId, TenantId
+from keys.lifecycle import KeyState
+from keys.recording_wraps import RecordingWrap
+from keys.tables import patient_keys, recording_wraps
+from vault.catalog.tables import recordings
+
+_HALF_WAY: Final = (KeyState.PREPARED.value, KeyState.DEACTIVATED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose keys: everybody's, a tenant's, or one patient's."""
+
+    tenant: TenantId | None = None
+    patient: PatientRef | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Patient:
+    """One patient, and where a page ends."""
+
+    tenant: TenantId
+    patient: PatientRef
+
+
+@dataclass(frozen=True, slots=True)
+class HeldWrap:
+    """A wrap, and the id of the recording key inside it."""
+
+    wrap: RecordingWrap
+    recording_key_id: KeyId
+
+
+async def unrotated(
+    connection: AsyncConnection,
+    scope: Scope,
+    *,
+    requested_at: dt.datetime,
+    after: Patient | None,
+    limit: int,
+) -> tuple[Patient, ...]:
+    """Patients whose newest key is older than the request, or who stand half-way, in order."""
+    question = _unrotated(scope, requested_at).order_by(patient_keys.c.tenant, patient_keys.c.patient)
+    if after is not None:
+        place = tuple_(patient_keys.c.tenant, patient_keys.c.patient)
+        question = question.where(place > (after.tenant, after.patient))
+    rows = await connection.execute(question.limit(limit))
+    return tuple(Patient(TenantId(row.tenant), PatientRef(row.patient)) for row in rows)
+
+
+async def count_unrotated(connection: AsyncConnection, scope: Scope, *, requested_at: dt.datetime) -> int:
+    """How many `unrotated` would give."""
+    inner = _unrotated(scope, requested_at).subquery()
+    return int(await connection.scalar(select(func.count()).select_from(inner)) or 0)
+
+
+async def count_wraps(connection: AsyncConnection, scope: Scope) -> int:
+    """How many recording wraps stand under active keys of these patients: what a rotation moves."""
+    question = (
+        select(func.count())
+        .select_from(
+            recording_wraps.join(patient_keys, patient_keys.c.key_id == recording_wraps.c.patient_key_id)
+        )
+        .where(patient_keys.c.state == KeyState.ACTIVE.value, *_within(scope))
+    )
+    return int(await connection.scalar(question) or 0)
+
+
+async def seals_anything(connection: AsyncConnection, key_id: KeyId) -> bool:
+    """Whether a recording is wrapped under this patient key."""
+    question = select(exists().where(recording_wraps.c.patient_key_id == key_id))
+    return bool(await connection.scalar(question))
+
+
+async def hold_wraps(
+    connection: AsyncConnection, key_id: KeyId, *, after: RecordingId | None, limit: int
+) -> tuple[HeldWrap, ...]:
+    """Wraps under one patient key, by recording, held until the caller's transaction ends."""
+    question = (
+        select(recording_wraps, recordings.c.key_id)
+        .join(recordings, recordings.c.id == recording_wraps.c.recording_id)
+        .where(recording_wraps.c.patient_key_id == key_id)
+        .order_by(recording_wraps.c.recording_id)
+        .limit(limit)
+        .with_for_update(of=recording_wraps)
+    )
+    if after is not None:
+        question = question.where(recording_wraps.c.recording_id > after)
+    return tuple(
+        HeldWrap(
+            RecordingWrap(
+                recording_id=RecordingId(row["recording_id"]),
+                patient_key_id=KeyId(row["patient_key_id"]),
+                generation=Generation(row["generation"]),
+                wrapped=row["wrapped"],
+            ),
+            KeyId(row["key_id"]),
+        )
+        for row in (await connection.execute(question)).mappings()
+    )
+
+
+async def replace_wraps(
+    connection: AsyncConnection, old: KeyId, new: Sequence[RecordingWrap], *, now: dt.datetime
+) -> None:
+    """Put each of these in the place of its recording's wrap under `old`; the caller holds them."""
+    change = (
+        update(recording_wraps)
+        .where(
+            recording_wraps.c.recording_id == bindparam("of_recording"),
+            recording_wraps.c.patient_key_id == bindparam("old_key"),
+        )
+        .values(
+            patient_key_id=bindparam("new_key"),
+            generation=bindparam("new_generation"),
+            wrapped=bindparam("new_wrapped"),
+            created_at=bindparam("moved_at"),
+        )
+    )
+    values = [
+        {
+            "of_recording": wrap.recording_id,
+            "old_key": old,
+            "new_key": wrap.patient_key_id,
+            "new_generation": wrap.generation,
+            "new_wrapped": wrap.wrapped,
+            "moved_at": now,
+        }
+        for wrap in new
+    ]
+    if values:
+        await connection.execute(change, values)
+
+
+def _unrotated(scope: Scope, requested_at: dt.datetime) -> Select[tuple[str, str]]:
+    half_way = func.sum(case((patient_keys.c.state.in_(_HALF_WAY), 1), else_=0))
+    return (
+        select(patient_keys.c.tenant, patient_keys.c.patient)
+        .where(patient_keys.c.state != KeyState.RETIRED.value, *_within(scope))
+        .group_by(patient_keys.c.tenant, patient_keys.c.patient)
+        .having((func.max(patient_keys.c.created_at) < requested_at) | (half_way > 0))
+    )
+
+
+def _within(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    limits = []
+    if scope.tenant is not None:
+        limits.append(patient_keys.c.tenant == scope.tenant)
+    if scope.patient is not None:
+        limits.append(patient_keys.c.patient == scope.patient)
+    return tuple(limits)

@@ -1,0 +1,15 @@
+"""What rotation raises.
+
+RotationError
+└── Unmovable   wraps stayed under an old key because they do not open
+"""
+
+from __future__ import annotations
+
+
+class RotationError(Exception):
+    """Root of everything that rotation raises."""
+
+
+class Unmovable(RotationError):
+    """Wraps of these recordings do not open under their patient's key; they stay where they are."""
