@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NewType
 
-from sqlalchemy import and_, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Label, and_, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys.ids import PatientRef, TenantId
@@ -56,6 +56,7 @@ class JobRow:
     total: int | None = None
     done: int = 0
     failed: int = 0
+    skipped: int = 0
     cursor: str | None = None
     rate_per_s: float | None = None
     hours: str | None = None
@@ -79,12 +80,18 @@ class JobClaim:
     run_id: uuid.UUID
 
 
-_FAILED: Final = (
-    select(func.count())
-    .select_from(key_job_errors)
-    .where(key_job_errors.c.job_id == key_jobs.c.id)
-    .scalar_subquery()
-    .label("failed")
+# Nothing of an erased patient is left to be rotated: passing over one is no failure.
+SKIPPED: Final = "PATIENT_ERASED"
+
+
+def _count_items(condition: ColumnElement[bool], name: str) -> Label[int]:
+    count = select(func.count()).select_from(key_job_errors)
+    return count.where(key_job_errors.c.job_id == key_jobs.c.id, condition).scalar_subquery().label(name)
+
+
+_COUNTS: Final = (
+    _count_items(key_job_errors.c.code != SKIPPED, "failed"),
+    _count_items(key_job_errors.c.code == SKIPPED, "skipped"),
 )
 
 
@@ -118,7 +125,7 @@ async def ask(connection: AsyncConnection, job: JobRow) -> None:
 
 async def find(connection: AsyncConnection, job_id: JobId) -> JobRow:
     """One job; raises `UnknownJob`."""
-    question = select(key_jobs, _FAILED).where(key_jobs.c.id == job_id)
+    question = select(key_jobs, *_COUNTS).where(key_jobs.c.id == job_id)
     row = (await connection.execute(question)).mappings().one_or_none()
     if row is None:
         raise UnknownJob("no such job: `replayvault jobs ls` shows those there are")
@@ -127,7 +134,7 @@ async def find(connection: AsyncConnection, job_id: JobId) -> JobRow:
 
 async def latest(connection: AsyncConnection, *, limit: int) -> tuple[JobRow, ...]:
     """Jobs, the latest request first."""
-    question = select(key_jobs, _FAILED).order_by(key_jobs.c.requested_at.desc(), key_jobs.c.id).limit(limit)
+    question = select(key_jobs, *_COUNTS).order_by(key_jobs.c.requested_at.desc(), key_jobs.c.id).limit(limit)
     return tuple(_job(row) for row in (await connection.execute(question)).mappings())
 
 
@@ -183,7 +190,9 @@ async def hand_back(
 async def end(connection: AsyncConnection, held: JobClaim, *, now: dt.datetime) -> JobState:
     """The job came to its end: DONE, or INCOMPLETE where items failed; raises `LostClaim`."""
     failed = await connection.scalar(
-        select(func.count()).select_from(key_job_errors).where(key_job_errors.c.job_id == held.job_id)
+        select(func.count())
+        .select_from(key_job_errors)
+        .where(key_job_errors.c.job_id == held.job_id, key_job_errors.c.code != SKIPPED)
     )
     state = JobState.INCOMPLETE if failed else JobState.DONE
     await _held(connection, held, state=state.value, run_id=None, ended_at=now, note=None)
@@ -281,6 +290,7 @@ def _job(row: Mapping[Any, Any]) -> JobRow:
         total=row["total"],
         done=row["done"],
         failed=row["failed"],
+        skipped=row["skipped"],
         cursor=row["cursor"],
         rate_per_s=row["rate_per_s"],
         hours=row["hours"],

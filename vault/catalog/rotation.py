@@ -11,16 +11,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, not_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys.ids import Generation, KeyId, PatientRef, RecordingId, TenantId
+from keys.ids import Generation, KeyId, PatientRef, RecordingId, TenantId, parse_patient, parse_tenant
 from keys.lifecycle import KeyState
 from keys.recording_wraps import RecordingWrap
 from keys.tables import patient_keys, recording_wraps
-from vault.catalog.tables import recordings
+from vault.catalog.key_jobs import JobId
+from vault.catalog.tables import key_job_errors, recordings
 
 _HALF_WAY: Final = (KeyState.PREPARED.value, KeyState.DEACTIVATED.value)
 
@@ -35,10 +36,19 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Patient:
-    """One patient, and where a page ends."""
+    """One patient, and where a page ends; as text `tenant/patient`."""
 
     tenant: TenantId
     patient: PatientRef
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.patient}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From its text; raises `MalformedId`."""
+        tenant, _, patient = text.partition("/")
+        return cls(parse_tenant(tenant), parse_patient(patient))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +64,23 @@ async def unrotated(
     scope: Scope,
     *,
     requested_at: dt.datetime,
+    job_id: JobId,
     after: Patient | None,
     limit: int,
 ) -> tuple[Patient, ...]:
-    """Patients whose newest key is older than the request, or who stand half-way, in order."""
-    question = _unrotated(scope, requested_at).order_by(patient_keys.c.tenant, patient_keys.c.patient)
+    """Patients whose newest key is older than the request, or who stand half-way, in order.
+
+    Those whom the job has named in its errors are left out: it is done with them.
+    """
+    named = exists().where(
+        key_job_errors.c.job_id == job_id,
+        key_job_errors.c.item == patient_keys.c.tenant + "/" + patient_keys.c.patient,
+    )
+    question = (
+        _unrotated(scope, requested_at)
+        .where(not_(named))
+        .order_by(patient_keys.c.tenant, patient_keys.c.patient)
+    )
     if after is not None:
         place = tuple_(patient_keys.c.tenant, patient_keys.c.patient)
         question = question.where(place > (after.tenant, after.patient))

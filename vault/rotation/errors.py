@@ -1,7 +1,8 @@
 """What rotation raises.
 
 RotationError
-└── Unmovable   wraps stayed under an old key because they do not open
+├── Unmovable        wraps stayed under an old key because they do not open
+└── MalformedHours   not a part of the day
 """
 
 from __future__ import annotations
@@ -13,3 +14,7 @@ class RotationError(Exception):
 
 class Unmovable(RotationError):
     """Wraps of these recordings do not open under their patient's key; they stay where they are."""
+
+
+class MalformedHours(RotationError):
+    """Not a part of the day."""

@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import keyring
 from keys.database import Database
-from keys.errors import Damaged, KeyMismatch, Malformed, NoSuchKey
+from keys.errors import Damaged, KeyConflict, KeyMismatch, Malformed, NoSuchKey
 from keys.ids import RecordingId
 from keys.keyring import PatientKeyRow
 from keys.lifecycle import KeyState, Standing, Step, next_step
@@ -54,9 +55,10 @@ class PatientRotation:
         `AuditUnavailable`; whatever was done stays, and the next call goes on from there.
         """
         while True:
-            step = await self._step(patient)
-            if step in {Step.WAIT, Step.DONE}:
-                return step
+            with contextlib.suppress(KeyConflict):  # somebody else was faster: look again
+                step = await self._step(patient)
+                if step in {Step.WAIT, Step.DONE}:
+                    return step
 
     async def _step(self, patient: Patient) -> Step:
         async with self.catalog.reading() as connection:
@@ -75,7 +77,9 @@ class PatientRotation:
     async def _prepare(self, patient: Patient, rows: tuple[PatientKeyRow, ...]) -> None:
         if not rows:
             raise NoSuchKey("this patient has no key that could be rotated")
-        fresh = await self.strongroom.successor(rows[-1], now=self.clock())
+        # Not before the request, whatever this host's clock says: the patient would be due again for ever.
+        now = max(self.clock(), self.requested_at)
+        fresh = await self.strongroom.successor(rows[-1], now=now)
         await self._audit(Action.KEY_PREPARE, patient, fresh)
         async with self.catalog.writing() as connection:
             await key_jobs.report(connection, self.held, now=self.clock())
@@ -142,11 +146,12 @@ class PatientRotation:
             if row.state is KeyState.DEACTIVATED:
                 await self._audit(Action.KEY_DRAIN, patient, row)
         async with self.catalog.writing() as connection:
-            # Counted here, where it is done: a crash can neither lose nor double it.
-            await key_jobs.report(connection, self.held, now=self.clock(), done=1)
             held = await keyring.hold(connection, patient.tenant, patient.patient, to_change=True)
-            if next_step(await self._standing(connection, patient, held)) is not Step.DRAIN:
-                raise NoSuchKey("the patient's keys changed meanwhile")
+            standing = await self._standing(connection, patient, held)
+            if next_step(standing) is not Step.DRAIN:
+                raise KeyConflict("the patient's keys changed meanwhile")
+            # Counted here, where it is done: a crash can neither lose nor double it.
+            await key_jobs.report(connection, self.held, now=self.clock(), done=0 if standing.is_due else 1)
             for row in held:
                 if row.state is KeyState.DEACTIVATED:
                     await keyring.move(connection, row.key_id, KeyState.DRAINING, now=self.clock())

@@ -1,0 +1,1 @@
+"""Rotation: its order, its steps on real databases, its jobs, and viewers who must not notice."""
