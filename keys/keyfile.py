@@ -1,15 +1,18 @@
 """Files that hold secrets: made once, whole and private, and refused when others could read them.
 
-Invariants: mode 0600; written to a new name, synced and linked into place, so that no reader sees half a file and
-no second first start overwrites a key; symbolic links are not followed.
+Invariants: mode 0600; written to a new name, synced and linked or renamed into place, so that no reader sees half a
+file and no second first start overwrites a key; symbolic links are not followed; who changes a file holds its lock from
+reading to writing, so that of two changes none is lost.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +27,27 @@ def create_private_file(path: Path, data: bytes) -> None:
         _link_into_place(path, data)
     except OSError as error:
         raise MasterUnusable(f"cannot write the key file {path}: {error.strerror}") from None
+
+
+def change_private_file(path: Path, change: Callable[[bytes], bytes]) -> bytes:
+    """Put what `change` makes of a key file in its place, and return it; raises `MasterUnusable` as reading does."""
+    try:
+        lock = os.open(
+            path.with_name(f".{path.name}.lock"),
+            os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+            _PRIVATE,
+        )
+    except OSError as error:
+        raise MasterUnusable(f"cannot lock the key file {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        data = change(read_private_file(path))
+        _rename_into_place(path, data)
+    except OSError as error:
+        raise MasterUnusable(f"cannot write the key file {path}: {error.strerror}") from None
+    finally:
+        os.close(lock)
+    return data
 
 
 def read_private_file(path: Path) -> bytes:
@@ -54,6 +78,19 @@ def _read_regular(descriptor: int, path: Path) -> bytes:
 
 def _link_into_place(path: Path, data: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _draft(path, data) as draft, contextlib.suppress(FileExistsError):
+        path.hardlink_to(draft)
+    _sync_folder(path.parent)
+
+
+def _rename_into_place(path: Path, data: bytes) -> None:
+    with _draft(path, data) as draft:
+        draft.replace(path)
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _draft(path: Path, data: bytes) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
     try:
@@ -61,11 +98,9 @@ def _link_into_place(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(draft)
+        yield draft
     finally:
-        draft.unlink()
-    _sync_folder(path.parent)
+        draft.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

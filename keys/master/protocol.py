@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from keys.errors import KeysError
 from keys.secret import MasterHalf
 
 
@@ -26,12 +28,38 @@ class Master(Protocol):
         """The kind of keeper, as wraps record it."""
         ...
 
+    @property
+    def key_name(self) -> str:
+        """The name of its key, as wraps record it."""
+        ...
+
+    @property
+    def batch_limit(self) -> int:
+        """How many wraps one call of `rewrap` takes."""
+        ...
+
     async def wrap(self, half: MasterHalf, *, context: bytes) -> MasterWrap:
         """Wrap under the current version."""
         ...
 
     async def unwrap(self, wrap: MasterWrap, *, context: bytes) -> MasterHalf:
         """Open a wrap; raises `KeyMismatch`, `Damaged`, `Malformed` or `NoSuchKey`."""
+        ...
+
+    async def rewrap(self, items: Sequence[tuple[MasterWrap, bytes]]) -> Sequence[MasterWrap | KeysError]:
+        """Bring wraps, each with its context, under the current version: one answer each, in their order.
+
+        A wrap that is under it already is returned as it is. One that cannot be moved is answered with the reason, and
+        holds up no other.
+        """
+        ...
+
+    async def current_version(self) -> int:
+        """The version under which `wrap` wraps."""
+        ...
+
+    async def rotate(self) -> int:
+        """Make a new version and return its number; earlier ones go on opening what they wrapped."""
         ...
 
     async def health(self) -> None:

@@ -21,13 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import keyring, recording_wraps
 from keys.database import Database, open_database
-from keys.ids import FileId, RecordingId, parse_patient
+from keys.ids import FileId, Generation, KeyId, RecordingId, parse_patient
 from keys.records import RecordId
 from keys.service_token import ServiceTokenHash
 from keys.tables import catalog_metadata, patient_keys
 from keys.tables import recording_wraps as wraps_table
 from tests.catalog.rows import NOW, SECOND, TENANT, add_rows, row_values
-from vault.catalog import drafts, jobs, recordings, registry, service_tokens, tables
+from vault.catalog import drafts, jobs, recordings, registry, rotation, service_tokens, tables
 from vault.catalog.drafts import DRAFT, KEPT
 from vault.catalog.errors import LostClaim, UnknownToken
 from vault.catalog.migrate import Schema
@@ -40,6 +40,7 @@ ONE = parse_patient("patient-1")
 AFTER = Cursor(NOW + SECOND * (ROWS // 2), RecordingId(uuid.UUID(int=1 << 127)))
 RUN = uuid.UUID(int=5)
 FILE = FileId(uuid.UUID(int=6))
+KEY = KeyId(uuid.UUID(int=7))
 
 Question = Callable[[AsyncConnection], Awaitable[object]]
 
@@ -75,6 +76,10 @@ QUESTIONS: dict[str, Question] = {
     "revoke_patient": lambda c: registry.revoke_patient(c, TENANT, ONE, now=NOW),
     "shorten": lambda c: registry.shorten(c, RecordId(b"r" * 32), now=NOW, expires_at=NOW),
     "generations": lambda c: keyring.generations(c, TENANT, ONE),
+    "hold": lambda c: keyring.hold(c, TENANT, ONE, to_change=True),
+    "lacking": lambda c: registry.lacking(c, TENANT, ONE, generation=Generation(2), now=NOW),
+    "seals_anything": lambda c: rotation.seals_anything(c, KEY),
+    "hold_wraps": lambda c: rotation.hold_wraps(c, KEY, after=None, limit=20),
     "wraps_of": lambda c: recording_wraps.wraps_of(c, [AFTER.recording_id]),
 }
 
@@ -124,6 +129,7 @@ def _key(number: int) -> dict[str, Any]:
         "generation": 1,
         "key_id": uuid.uuid4(),
         "state": "active",
+        "state_since": NOW,
         "provider": "local",
         "master_name": "local",
         "master_version": 1,

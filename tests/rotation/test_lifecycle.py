@@ -34,8 +34,12 @@ def test_no_interleaving_fails_to_open() -> None:
     assert rotations > 1_000
 
 
-def _changed(**changes: bool) -> Decide:
-    return lambda standing: next_step(dataclasses.replace(standing, **changes))
+def _nobody_waits(standing: Standing) -> Step:
+    return next_step(dataclasses.replace(standing, has_old_sessions=False))
+
+
+def _drains_at_once(standing: Standing) -> Step:
+    return next_step(dataclasses.replace(standing, has_old_wraps=False))
 
 
 def _moves_first(standing: Standing) -> Step:
@@ -53,8 +57,8 @@ def _moves_first(standing: Standing) -> Step:
     "decide",
     [
         pytest.param(_moves_first, id="wraps before sessions"),
-        pytest.param(_changed(has_old_sessions=False), id="nobody waited for"),
-        pytest.param(_changed(has_old_wraps=False), id="drained before it is empty"),
+        pytest.param(_nobody_waits, id="nobody waited for"),
+        pytest.param(_drains_at_once, id="drained before it is empty"),
     ],
 )
 def test_another_order_fails(decide: Decide) -> None:

@@ -1,4 +1,4 @@
-"""Rotating patients' keys on real databases: what moves, who waits, what fails, and that every session opens all along."""
+"""Rotating patients' keys on real databases: what moves, who waits, what fails; every session opens all along."""
 
 from __future__ import annotations
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from keys.database import open_database
 from keys.handover import create_worker_files, load_worker_public_key
-from keys.master.local import LocalMaster, create_master_file, load_master_file
+from keys.master.local import create_master_file
 from keys.shares import ShareStore
 from keys.strongroom import Strongroom
 from keys.tier import create_tier_file, load_tier_file
@@ -16,6 +15,8 @@ from vault.api.auth import Gatekeeper
 from vault.api.recordings import RecordingsApi
 from vault.api.sessions import SessionsApi
 from vault.app.ground import Ground, lay_ground, utc_now
+from vault.app.master import open_master, read_passphrase
+from vault.app.rotating import make_runner, running
 from vault.app.serving import Served
 from vault.catalog.migrate import Schema, migrate
 from vault.ingest import Ingest
@@ -28,7 +29,7 @@ from vault.settings import ControlSettings
 
 def prepare_key_files(settings: ControlSettings) -> None:
     """Make the default key files at first start; files that were named by a setting must exist already."""
-    passphrase = _passphrase(settings.master_passphrase_file)
+    passphrase = read_passphrase(settings.master_passphrase_file)
     if settings.master_key_file is None:
         create_master_file(settings.master_file, passphrase=passphrase)
     if settings.tier_secret_file is None:
@@ -56,7 +57,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         queue_redis = connect_redis(settings.redis)
         stack.push_async_callback(queue_redis.aclose)
         tiers = load_tier_file(settings.tier_file)
-        master = _master(settings)
+        master = open_master(settings)
         strongroom = Strongroom(ground.catalog, master, ShareStore(shares))
         ingest = Ingest(
             catalog=ground.catalog,
@@ -70,6 +71,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         )
         mint = Mint(strongroom, ground.catalog, ground.records, tiers, settings.audience, utc_now)
         admission = Admission(ground.records, ground.catalog, tiers, settings.audience, utc_now)
+        await stack.enter_async_context(running(make_runner(strongroom, ground.alarm)))
         yield Served(
             routes=(
                 *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),
@@ -85,11 +87,3 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
                 "master": master.health,
             },
         )
-
-
-def _master(settings: ControlSettings) -> LocalMaster:
-    return load_master_file(settings.master_file, passphrase=_passphrase(settings.master_passphrase_file))
-
-
-def _passphrase(path: Path | None) -> str | None:
-    return None if path is None else path.read_text(encoding="utf-8").rstrip("\n")

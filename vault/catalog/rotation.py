@@ -52,6 +52,15 @@ class Patient:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysInState:
+    """How many patient keys stand in one state, and how many recordings are wrapped under them."""
+
+    state: str
+    keys: int
+    recordings: int
+
+
+@dataclass(frozen=True, slots=True)
 class HeldWrap:
     """A wrap, and the id of the recording key inside it."""
 
@@ -104,6 +113,28 @@ async def count_wraps(connection: AsyncConnection, scope: Scope) -> int:
         .where(patient_keys.c.state == KeyState.ACTIVE.value, *_within(scope))
     )
     return int(await connection.scalar(question) or 0)
+
+
+async def census(connection: AsyncConnection) -> tuple[KeysInState, ...]:
+    """How many patient keys stand in each state, and how many recording wraps under them."""
+    wraps = (
+        select(recording_wraps.c.patient_key_id, func.count().label("wraps"))
+        .group_by(recording_wraps.c.patient_key_id)
+        .subquery()
+    )
+    question = (
+        select(
+            patient_keys.c.state,
+            func.count().label("keys"),
+            func.coalesce(func.sum(wraps.c.wraps), 0).label("recordings"),
+        )
+        .select_from(patient_keys.outerjoin(wraps, wraps.c.patient_key_id == patient_keys.c.key_id))
+        .group_by(patient_keys.c.state)
+    )
+    found = {
+        row.state: KeysInState(row.state, row[1], int(row[2])) for row in await connection.execute(question)
+    }
+    return tuple(found[state.value] for state in KeyState if state.value in found)
 
 
 async def seals_anything(connection: AsyncConnection, key_id: KeyId) -> bool:

@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "sessions": "vault.cli.sessions",
     "recordings": "vault.cli.recordings",
     "tokens": "vault.cli.tokens",
+    "keys": "vault.cli.keys",
+    "jobs": "vault.cli.jobs",
     "audit": "vault.cli.audit",
     "inspect": "vault.cli.inspecting",
 }

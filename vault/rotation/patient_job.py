@@ -26,7 +26,7 @@ _PASS_REST_S: Final = 1.0
 _WAITING: Final = "waits until every live session carries the new key"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PatientTurns:
     """Turns of a patient job."""
 
@@ -35,6 +35,7 @@ class PatientTurns:
     job: JobRow
     held: JobClaim
     clock: Callable[[], dt.datetime]
+    _has_waiting: bool = False
 
     @property
     def _scope(self) -> Scope:
@@ -57,10 +58,16 @@ class PatientTurns:
                 limit=_PATIENTS_A_TURN,
             )
         if not page:
-            return Turn(handled=0, cursor=None, is_end=cursor is None, rest_s=_PASS_REST_S, note=_WAITING)
+            return self._pass_ended(cursor)
         for patient in page:
-            await self._advance(patient)
+            self._has_waiting |= await self._advance(patient) is Step.WAIT
         return Turn(handled=len(page), cursor=str(page[-1]))
+
+    def _pass_ended(self, cursor: str | None) -> Turn:
+        """Begin another pass, after a rest where somebody waits; at the end where this one was empty."""
+        waits, self._has_waiting = self._has_waiting, False
+        rest_s, note = (_PASS_REST_S, _WAITING) if waits else (0.0, None)
+        return Turn(handled=0, cursor=None, is_end=cursor is None, rest_s=rest_s, note=note)
 
     async def _advance(self, patient: Patient) -> Step | None:
         try:

@@ -1,0 +1,150 @@
+"""A runner that is killed after each of its transactions in turn, and one that goes on: the same end as without."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from keys import halves
+from keys.ids import parse_patient
+from keys.master.local import create_master_file, load_master_file
+from keys.tables import patient_keys, recording_wraps
+from tests.catalog.databases import emptied
+from tests.rotation.mortal import DIED
+from tests.rotation.room import Room
+from vault.catalog import key_jobs
+from vault.catalog.key_jobs import JobId, JobKind
+from vault.catalog.migrate import Schema
+
+ROOT = Path(__file__).parents[2]
+PATIENTS = {"ann": 2, "ben": 1, "cleo": 0}
+MOST_TRANSACTIONS = 60
+
+
+class Runners:
+    """The process whose children work and die."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.rotation.mortal"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, **request: Any) -> int:
+        """How a child ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate(timeout=20)
+
+
+@pytest.fixture
+def runners() -> Iterator[Runners]:
+    made = Runners()
+    yield made
+    made.close()
+
+
+class Story:
+    """One job on databases of its own."""
+
+    def __init__(self, runners: Runners, urls: tuple[str, str], folder: Path) -> None:
+        self._runners = runners
+        self._urls = urls
+        self._folder = folder
+        self._master = folder / "master.key"
+        create_master_file(self._master)
+
+    async def tell(self, kind: JobKind, *, die_after: int) -> tuple[bool, tuple[object, ...]]:
+        """Ask for a job, let its runner die and another go on: whether the first one died, and how it all ended."""
+        databases = (
+            await emptied(self._urls[0], Schema.CATALOG),
+            await emptied(self._urls[1], Schema.SHARES),
+        )
+        room = await Room.open(*databases, self._folder, master=load_master_file(self._master))
+        for name, count in PATIENTS.items():
+            await room.patient(name, recordings=count)
+        if kind is JobKind.REWRAP:
+            await room.strongroom.master.rotate()
+        job = await room.ask(kind, base_version=1)
+        code = await self._run(room.at, die_after)
+        if code == DIED:
+            assert await self._run(room.at + key_jobs.LEASE, 0) == 0
+        room = await self._reopened(room)
+        outcome = await _outcome(room, job)
+        await room.audit.aclose()
+        for database in databases:
+            await database.aclose()
+        return code == DIED, outcome
+
+    async def _run(self, now: dt.datetime, after: int) -> int:
+        return await asyncio.to_thread(
+            self._runners.run,
+            catalog=self._urls[0],
+            shares=self._urls[1],
+            master=str(self._master),
+            audit=str(self._folder),
+            now=now.isoformat(),
+            after=after,
+        )
+
+    async def _reopened(self, room: Room) -> Room:
+        await room.audit.aclose()
+        shares = room.strongroom.shares.database
+        return await Room.open(room.catalog, shares, self._folder, master=load_master_file(self._master))
+
+
+async def _outcome(room: Room, job_id: JobId) -> tuple[object, ...]:
+    """All that must be the same however often the job was interrupted."""
+    job = await room.job(job_id)
+    states = [await room.states(name) for name in PATIENTS]
+    async with room.catalog.reading() as connection:
+        wraps = (await connection.execute(select(recording_wraps.c.generation))).scalars().all()
+        rows = await connection.scalar(select(func.count()).select_from(patient_keys))
+        under = [(each.place.key_version, each.count) for each in await halves.census(connection)]
+    for name in PATIENTS:
+        await room.session(name, ttl=dt.timedelta(minutes=15))
+    assert parse_patient("ann") in {patient for patient, _, _ in room.sessions}
+    opens = await room.everything_opens()
+    return job.state, job.total, job.done, job.failed, states, sorted(wraps), rows, under, opens
+
+
+@pytest.mark.parametrize("kind_of_job", JobKind, ids=lambda each: each.value)
+async def test_killed_after_every_transaction(
+    runners: Runners, emptied_url: Callable[[Schema], str], tmp_path: Path, kind_of_job: JobKind
+) -> None:
+    urls = await asyncio.to_thread(lambda: (emptied_url(Schema.CATALOG), emptied_url(Schema.SHARES)))
+
+    async def told(after: int) -> tuple[bool, tuple[object, ...]]:
+        folder = tmp_path / str(after)
+        folder.mkdir()
+        return await Story(runners, urls, folder).tell(kind_of_job, die_after=after)
+
+    died, undisturbed = await told(0)
+    assert not died
+    assert undisturbed[1:4] == (3, 3, 0)
+    assert undisturbed[-1] == 3
+    for after in range(1, MOST_TRANSACTIONS):
+        died, outcome = await told(after)
+        assert outcome == undisturbed, f"killed after transaction {after}"
+        if not died:
+            break
+    assert not died, "every transaction there is was the last one once"
+    assert after > 5

@@ -1,0 +1,52 @@
+"""What rotates keys: a runner beside the control role, or by itself for as long as an operator's command runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from keys.database import open_database
+from keys.shares import ShareStore
+from keys.strongroom import Strongroom
+from vault.alarm import Alarm
+from vault.app.ground import lay_ground, utc_now
+from vault.app.master import open_master
+from vault.catalog.key_jobs import JobClaim, JobRow
+from vault.catalog.migrate import Schema, require_current
+from vault.rotation.jobs import turns_of
+from vault.rotation.runner import Runner
+from vault.rotation.turns import Turns
+from vault.settings import ControlSettings
+
+
+def make_runner(strongroom: Strongroom, alarm: Alarm) -> Runner:
+    """A runner on a strongroom."""
+
+    def turns(job: JobRow, held: JobClaim) -> Turns:
+        return turns_of(job, held, strongroom=strongroom, alarm=alarm, clock=utc_now)
+
+    return Runner(strongroom.catalog, alarm.audit, utc_now, turns)
+
+
+@contextlib.asynccontextmanager
+async def running(runner: Runner) -> AsyncIterator[None]:
+    """Run jobs in the background for the length of the block."""
+    task = asyncio.create_task(runner.run(), name="key-jobs")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def rotating(settings: ControlSettings) -> AsyncIterator[Runner]:
+    """A runner by itself, with the control role's secrets; raises as `lay_ground` and `require_current` do."""
+    shares = open_database(settings.shares)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(shares.aclose)
+        ground = await stack.enter_async_context(lay_ground(settings, role="keys"))
+        await require_current(ground.catalog, Schema.CATALOG)
+        await require_current(shares, Schema.SHARES)
+        yield make_runner(Strongroom(ground.catalog, open_master(settings), ShareStore(shares)), ground.alarm)
