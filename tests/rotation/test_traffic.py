@@ -1,0 +1,160 @@
+"""Twenty viewers list, play and seek while every key above their recordings is rotated: none of them notices.
+
+Sessions are short and are refreshed as an app does it, so that the rotation has somebody to wait for and comes to its
+end. One stream, by a ticket, is read slowly from before the rotation until after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from keys import halves, keyring
+from keys.ids import parse_patient, parse_tenant
+from tests.adversary.press import Press, Pressed, pressing
+from tests.world import App, Backend, World
+from vault.app.ground import utc_now
+from vault.catalog import key_jobs
+from vault.catalog.key_job_states import ENDED, JobState
+from vault.catalog.key_jobs import JobId, JobKind, JobRow
+
+VIEWERS = 20
+TTL_S = 30
+ROLE = "360p.mp4"
+
+
+@dataclass
+class Viewer:
+    """One app of the patient. `wrong` tells what was not as it should be."""
+
+    app: App
+    films: tuple[Pressed, ...]
+    dice: random.Random
+    answers: int = 0
+    refreshes: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    async def watch(self, until: asyncio.Event) -> None:
+        """List, play and seek, and refresh the session half-way through its life."""
+        due_s = time.monotonic() + TTL_S / 2 * self.dice.random()
+        while not until.is_set():
+            if time.monotonic() > due_s:
+                await self._refresh()
+                due_s = time.monotonic() + TTL_S / 2
+            await self.dice.choice((self._list, self._play, self._seek))()
+            self.answers += 1
+            await asyncio.sleep(0.05 * self.dice.random())
+
+    async def _refresh(self) -> None:
+        answer = await self.app.send("POST", "/v1/sessions/refresh", json={"ttl_s": TTL_S})
+        if answer.status != 201:
+            self.wrong.append(f"refresh {answer.status}")
+            return
+        self.app = App(self.app.http, answer.json["token"], answer.json["id"])
+        self.refreshes += 1
+
+    async def _list(self) -> None:
+        answer = await self.app.get("/v1/recordings")
+        titles = {each["title"] for each in answer.json["recordings"]} if answer.status == 200 else set()
+        if len(titles) < len(self.films):
+            self.wrong.append(f"list {answer.status}: {len(titles)}")
+
+    async def _play(self) -> None:
+        film = self.dice.choice(self.films)
+        answer = await self.app.get(f"{film.url}/{ROLE}")
+        if answer.body != film.plain(ROLE):
+            self.wrong.append(f"play {answer.status}")
+
+    async def _seek(self) -> None:
+        film = self.dice.choice(self.films)
+        plain = film.plain(ROLE)
+        first = self.dice.randrange(len(plain))
+        answer = await self.app.get(f"{film.url}/{ROLE}", Range=f"bytes={first}-{first + 9999}")
+        if answer.body != plain[first : first + 10000]:
+            self.wrong.append(f"seek {answer.status}")
+
+
+async def ask(press: Press, kind: JobKind) -> JobId:
+    """Ask for a job as the command line does; the running control role takes it up."""
+    async with press.catalog.writing() as connection:
+        under = await halves.census(connection)
+        job = JobRow(
+            job_id=JobId(uuid.uuid4()),
+            kind=kind,
+            state=JobState.QUEUED,
+            tenant=None,
+            patient=None,
+            base_version=max(each.place.key_version for each in under),
+            requested_by="test",
+            requested_at=utc_now(),
+        )
+        await key_jobs.ask(connection, job)
+    return job.job_id
+
+
+async def ended(press: Press, job_id: JobId) -> JobRow:
+    """The job, once it is over."""
+    async with asyncio.timeout(90):
+        while True:
+            async with press.catalog.reading() as connection:
+                job = await key_jobs.find(connection, job_id)
+            if job.state in ENDED:
+                return job
+            await asyncio.sleep(0.2)
+
+
+async def slowly(clinic: Backend, film: Pressed, until: asyncio.Event) -> bytes:
+    """One long stream, its second half not read before the end."""
+    body = bytearray()
+    asked = {"recording": str(film.recording_id), "purpose": "second opinion"}
+    ticket = (await clinic.send("POST", "/v1/tickets", json=asked)).json["ticket"]
+    async with clinic.http.get(f"/v1/t/{ticket}/{ROLE}") as answer:
+        async for piece in answer.content.iter_chunked(64 * 1024):
+            body += piece
+            if len(body) > film.manifest.files[0].plain_size_bytes // 2:
+                await until.wait()
+    return bytes(body)
+
+
+@pytest.fixture
+async def press(world: World) -> AsyncIterator[Press]:
+    async with pressing(world) as made:
+        yield made
+
+
+async def test_nobody_notices_a_rotation(world: World, press: Press) -> None:
+    clinic = await world.backend("clinic")
+    films = tuple([await press.publish(clinic, "ann", title=f"Film {number}") for number in range(3)])
+    long = await press.publish(clinic, "ann", sizes={ROLE: 24 << 20})
+    over = asyncio.Event()
+    viewers = [
+        Viewer(await clinic.sign_in("ann", ttl_s=TTL_S), films, random.Random(number))  # noqa: S311
+        for number in range(VIEWERS)
+    ]
+    stream = asyncio.create_task(slowly(clinic, long, over))
+    watching = [asyncio.create_task(viewer.watch(over)) for viewer in viewers]
+    jobs = [await ask(press, kind) for kind in (JobKind.PATIENT, JobKind.MASTER)]
+    results = [await ended(press, job) for job in jobs]
+    fresh = await press.publish(clinic, "ann", title="After the rotation")
+    over.set()
+    assert not stream.done()
+    await asyncio.gather(*watching)
+    assert await stream == long.plain(ROLE)
+    assert [viewer.wrong for viewer in viewers] == [[] for _ in viewers]
+    assert {(job.state, job.failed) for job in results} == {(JobState.DONE, 0)}
+    assert sum(viewer.answers for viewer in viewers) > 500
+    assert min(viewer.refreshes for viewer in viewers) > 0
+    async with press.catalog.reading() as connection:
+        rows = await keyring.generations(connection, parse_tenant("clinic"), parse_patient("ann"))
+        under = await halves.census(connection)
+    assert [row.state.value for row in rows] == ["draining", "active"]
+    assert [each.place.key_version for each in under] == [2]
+    assert world.metric("replayvault_key_mismatch_total") == 0
+    last = await clinic.sign_in("ann")
+    assert (await last.get(f"{fresh.url}/{ROLE}")).body == fresh.plain(ROLE)
