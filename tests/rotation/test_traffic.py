@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -18,11 +17,10 @@ import pytest
 from keys import halves, keyring
 from keys.ids import parse_patient, parse_tenant
 from tests.adversary.press import Press, Pressed, pressing
+from tests.rotation.asking import ask, ended
 from tests.world import App, Backend, World
-from vault.app.ground import utc_now
-from vault.catalog import key_jobs
-from vault.catalog.key_job_states import ENDED, JobState
-from vault.catalog.key_jobs import JobId, JobKind, JobRow
+from vault.catalog.key_job_states import JobState
+from vault.catalog.key_jobs import JobKind
 
 VIEWERS = 20
 TTL_S = 30
@@ -80,35 +78,6 @@ class Viewer:
             self.wrong.append(f"seek {answer.status}")
 
 
-async def ask(press: Press, kind: JobKind) -> JobId:
-    """Ask for a job as the command line does; the running control role takes it up."""
-    async with press.catalog.writing() as connection:
-        under = await halves.census(connection)
-        job = JobRow(
-            job_id=JobId(uuid.uuid4()),
-            kind=kind,
-            state=JobState.QUEUED,
-            tenant=None,
-            patient=None,
-            base_version=max(each.place.key_version for each in under),
-            requested_by="test",
-            requested_at=utc_now(),
-        )
-        await key_jobs.ask(connection, job)
-    return job.job_id
-
-
-async def ended(press: Press, job_id: JobId) -> JobRow:
-    """The job, once it is over."""
-    async with asyncio.timeout(90):
-        while True:
-            async with press.catalog.reading() as connection:
-                job = await key_jobs.find(connection, job_id)
-            if job.state in ENDED:
-                return job
-            await asyncio.sleep(0.2)
-
-
 async def slowly(clinic: Backend, film: Pressed, until: asyncio.Event) -> bytes:
     """One long stream, its second half not read before the end."""
     body = bytearray()
@@ -139,8 +108,8 @@ async def test_nobody_notices_a_rotation(world: World, press: Press) -> None:
     ]
     stream = asyncio.create_task(slowly(clinic, long, over))
     watching = [asyncio.create_task(viewer.watch(over)) for viewer in viewers]
-    jobs = [await ask(press, kind) for kind in (JobKind.PATIENT, JobKind.MASTER)]
-    results = [await ended(press, job) for job in jobs]
+    jobs = [await ask(press.catalog, kind) for kind in (JobKind.PATIENT, JobKind.MASTER)]
+    results = [await ended(press.catalog, job) for job in jobs]
     fresh = await press.publish(clinic, "ann", title="After the rotation")
     over.set()
     assert not stream.done()

@@ -26,6 +26,7 @@ from vault.cli.guards import Guard, guarded
 from vault.cli.job_progress import document_of, exit_of_job, progress_of, watched
 from vault.cli.output import emit, json_option, pairs, say, table
 from vault.cli.words import IDENTIFIER
+from vault.logs import configure_logs
 
 _EXAMPLE = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
 _SHOWN_ERRORS = 100
@@ -131,6 +132,7 @@ def run(data_dir: Path | None, *, as_json: bool) -> None:
     async def until_idle() -> int:
         from vault.app.rotating import rotating  # noqa: PLC0415 - only this command needs the master key
 
+        configure_logs()
         done = 0
         async with rotating(operator_settings(data_dir=data_dir)) as runner:
             while await runner.once():

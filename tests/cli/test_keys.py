@@ -1,0 +1,116 @@
+"""What an operator does to rotate keys: status, rotate, rewrap, and the jobs that come of it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Desk
+from vault.cli.exits import Exit
+
+NOBODY = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
+
+
+def digest(desk: Desk) -> dict[str, str]:
+    """Everything in the data folder that a dry run must leave alone; the audit log is written by each command."""
+    data = desk.server.data
+    files = [path for path in data.rglob("*") if path.is_file() and not path.is_relative_to(data / "valkey")]
+    kept = [path for path in files if path.suffix != ".jsonl" and "-shm" not in path.name]
+    return {str(path.relative_to(data)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+
+
+def test_the_status_counts_keys(desk: Desk, recording: str) -> None:
+    del recording
+    found = desk.invoke("keys", "status", "--json").json
+    assert sum(each["patient_keys"] for each in found["master"]) >= 1
+    assert {each["provider"] for each in found["master"]} == {"local"}
+    assert sum(each["recordings"] for each in found["patient"]) >= 1
+    assert "local" in desk.invoke("keys", "status").out
+
+
+def test_a_master_key_is_rotated_and_the_recording_plays_on(desk: Desk, recording: str) -> None:
+    before = desk.invoke("keys", "status", "--json").json["master"]
+    done = desk.run("keys", "rotate", "master", "--yes", "--wait", "--json")
+    assert (done.code, done.json["state"], done.json["failed"]) == (Exit.OK, "done", 0)
+    assert done.json["done"] == done.json["total"] >= 1
+    after = desk.invoke("keys", "status", "--json").json["master"]
+    assert [each["version"] for each in after] == [before[-1]["version"] + 1]
+    film = desk.folder / "after-rotation.mp4"
+    assert desk.run("get", recording, "-o", film, token=desk.session).code == Exit.OK
+    again = desk.invoke("keys", "rewrap", "--dry-run", "--json").json["would_rewrap"]
+    assert again["new version"] is False
+    shown = desk.invoke("jobs", "show", done.json["id"])
+    assert done.json["id"] in shown.out
+    assert done.json["id"] in {each["id"] for each in desk.invoke("jobs", "ls", "--json").json}
+    assert desk.invoke("jobs", "watch", done.json["id"], "--json").json["state"] == "done"
+
+
+def test_a_patient_s_key_waits_for_her_session_and_can_be_paused(desk: Desk, recording: str) -> None:
+    del recording
+    words = ("keys", "rotate", "patient", "--tenant", "clinic", "--patient", "p-1")
+    started = desk.run(*words, "--yes", "--rate", "100", "--json").json
+    job = started["id"]
+    assert (started["state"], started["patient"], started["rate_per_s"]) == ("queued", "p-1", 100.0)
+    twice = desk.invoke(*words, "--yes")
+    assert (twice.code, "under way" in twice.err) == (Exit.REFUSED, True)
+    assert desk.invoke("jobs", "pause", job, "--json").json["state"] == "paused"
+    assert desk.invoke("jobs", "watch", job).code == Exit.IN_PROGRESS
+    assert desk.invoke("jobs", "retry", job).code == Exit.REFUSED
+    assert desk.invoke("recordings", "ls", token=desk.session).code == Exit.OK
+    assert desk.invoke("jobs", "resume", job, "--json").json["state"] in {"queued", "running"}
+    assert desk.invoke("jobs", "abort", job, stdin="no\n").code == Exit.REFUSED
+    assert desk.invoke("jobs", "abort", job, "--dry-run", "--json").json["would_abort"]["id"] == job
+    assert desk.invoke("jobs", "abort", job, "--json", stdin=f"{job}\n").json["state"] == "aborted"
+    assert desk.invoke("jobs", "resume", job).code == Exit.REFUSED
+
+
+@pytest.mark.parametrize("words", [("rotate", "patient"), ("rotate", "master"), ("rewrap",)], ids=" ".join)
+def test_a_dry_run_changes_nothing(desk: Desk, recording: str, words: tuple[str, ...]) -> None:
+    del recording
+    before = digest(desk)
+    told = desk.run("keys", *words, "--dry-run", "--json")
+    assert told.code == Exit.OK
+    assert next(iter(told.json.values()))
+    assert desk.run("keys", *words, "--dry-run").code == Exit.OK
+    assert digest(desk) == before
+    refused = desk.run("keys", *words, stdin="no\n")
+    assert refused.code == Exit.REFUSED
+    assert digest(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("keys", "rotate", "patient", "--patient", "p-1"), "--tenant"),
+        (("keys", "rotate", "patient", "--tenant", "a b", "--yes"), "tenant reference"),
+        (("keys", "rotate", "master", "--hours", "22-06", "--yes"), "22:00-06:00"),
+        (("keys", "rotate", "master", "--rate", "0"), "--rate"),
+        (("jobs", "show", "x"), "id"),
+    ],
+)
+def test_wrong_words_are_refused(desk: Desk, words: tuple[str, ...], says: str) -> None:
+    done = desk.invoke(*words)
+    assert (done.code, says in done.err) == (Exit.USAGE, True), done.err
+
+
+@pytest.mark.parametrize("verb", ["show", "watch", "pause", "resume", "retry", "abort"])
+def test_a_job_that_is_not_there(desk: Desk, verb: str) -> None:
+    done = desk.invoke("jobs", verb, NOBODY)
+    assert done.code == Exit.FAILED
+    assert "jobs ls" in done.err
+
+
+def test_jobs_are_done_without_a_server_too(desk: Desk, recording: str, tmp_path: Path) -> None:
+    """On a copy of the data folder, as a machine that only rotates would have it: no server, no Redis."""
+    del recording
+    copy = tmp_path / "copy"
+    shutil.copytree(desk.server.data, copy, ignore=shutil.ignore_patterns("valkey", "audit", "objects"))
+    job = desk.run("keys", "rotate", "master", "--yes", "--json", "--data-dir", copy).json["id"]
+    done = desk.run("jobs", "run", "--json", "--data-dir", copy)
+    assert done.code == Exit.OK
+    assert done.json["taken_up"] >= 1
+    shown = desk.invoke("jobs", "show", job, "--json", "--data-dir", copy).json
+    assert (shown["state"], shown["failed"]) == ("done", 0)
