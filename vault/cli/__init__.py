@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "recordings": "vault.cli.recordings",
     "tokens": "vault.cli.tokens",
     "audit": "vault.cli.audit",
+    "breaker": "vault.cli.breaker",
     "inspect": "vault.cli.inspecting",
 }
 
