@@ -3,8 +3,9 @@
 `rv:breaker:recent` is a sorted set of mismatches by their time, `rv:breaker:state` a hash. Time is Redis's own: one
 clock for all replicas.
 
-Invariants: each change is one script, so that two replicas neither lose a mismatch nor open twice; an opening that
-stands is never overwritten; no patient, recording or session stands here; driver errors are `BreakerUnavailable`.
+Invariants: each change is one transaction or script, so that two replicas neither lose a mismatch nor open twice; an
+opening that stands is never overwritten; no patient, recording or session stands here; driver errors are
+`BreakerUnavailable`.
 """
 
 from __future__ import annotations
@@ -20,35 +21,19 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from vault.breaker.errors import AnotherOpening, BreakerUnavailable
-from vault.breaker.window import Limit, Opening, Record
+from vault.breaker.window import Limit, Opening, Record, counted, past_ms, too_many
 
 RECENT: Final = "rv:breaker:recent"
 STATE: Final = "rv:breaker:state"
 # The driver tries again by itself; an answer that waits for it has to come all the same.
 TIMEOUT_S: Final = 2.0
 
-# ARGV of both: id, at_ms, release, place, count.
-_PUT: Final = """
-local function put()
-  if redis.call('HGET', KEYS[1], 'state') == 'open' then return 0 end
-  redis.call('HSET', KEYS[1], 'state', 'open', 'id', ARGV[1], 'at_ms', ARGV[2], 'release', ARGV[3],
-             'place', ARGV[4], 'count', ARGV[5])
-  return 1
-end
-"""
-_OPEN: Final = f"{_PUT} return put()"
-# `vault.breaker.window.slide` and `too_many`, where all replicas can see them. More ARGV: window_ms, threshold, member.
-_MISMATCH: Final = f"""
-{_PUT}
-local now, window, threshold = tonumber(ARGV[2]), tonumber(ARGV[6]), tonumber(ARGV[7])
-redis.call('ZADD', KEYS[2], now, ARGV[8])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - window)
-redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -(threshold + 2))
-redis.call('PEXPIRE', KEYS[2], window)
-local count = redis.call('ZCARD', KEYS[2])
-if count <= threshold then return {{count, 0}} end
-ARGV[5] = count
-return {{count, put()}}
+# ARGV: id, at_ms, release, place, count.
+_OPEN: Final = """
+if redis.call('HGET', KEYS[1], 'state') == 'open' then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'open', 'id', ARGV[1], 'at_ms', ARGV[2], 'release', ARGV[3],
+           'place', ARGV[4], 'count', ARGV[5])
+return 1
 """
 _CLOSE: Final = """
 if redis.call('HGET', KEYS[1], 'state') ~= 'open' or redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return 0 end
@@ -78,10 +63,22 @@ class SharedBreaker:
 
     async def mismatch(self, limit: Limit, *, release: str, place: str, now_ms: int) -> Opening | None:
         """Count one mismatch; the opening, where it is the one that opens."""
-        opening = Opening.new(at_ms=now_ms, release=release, place=place, count=0)
-        more = (limit.window_ms, limit.threshold, f"{now_ms}-{secrets.token_hex(8)}")
-        count, opened = await self._run(_MISMATCH, *_fields(opening), *more)
-        return Opening(opening.opening_id, now_ms, release, place, count) if opened else None
+        count = counted(await self._remember(now_ms, limit), now_ms=now_ms, limit=limit)
+        if not too_many(count, limit):
+            return None
+        opening = Opening.new(at_ms=now_ms, release=release, place=place, count=count)
+        return opening if await self.open(opening) else None
+
+    async def _remember(self, now_ms: int, limit: Limit) -> list[int]:
+        """Add one mismatch in one transaction with what others added; the moments of all that may count."""
+        async with _translated(), self.redis.pipeline(transaction=True) as pipeline:
+            pipeline.zadd(RECENT, {f"{now_ms}-{secrets.token_hex(8)}": now_ms})
+            pipeline.zremrangebyscore(RECENT, "-inf", past_ms(now_ms, limit))
+            pipeline.zremrangebyrank(RECENT, 0, -(limit.threshold + 2))
+            pipeline.pexpire(RECENT, limit.window_ms)
+            pipeline.zrange(RECENT, 0, -1, withscores=True)
+            *_, found = await pipeline.execute()
+            return [int(score) for _, score in found]
 
     async def open(self, opening: Opening) -> bool:
         """Open it; False where it is open already, by whatever it was."""

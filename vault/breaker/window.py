@@ -2,7 +2,7 @@
 
 Invariants:
 - the window slides: a mismatch counts for exactly `window_ms`, and more than `threshold` at one moment open;
-- no more than `threshold + 1` mismatches are remembered, which is all that the decision needs;
+- no more than the newest `threshold + 1` mismatches are needed to decide;
 - an opening is forgotten only where the shared record says that it was closed. A record that is missing, or older
   (Redis was emptied, or restored from an old copy), does not close anything.
 """
@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -57,15 +58,19 @@ class Held:
     told: bool
 
 
-def slide(recent: tuple[int, ...], *, now_ms: int, limit: Limit) -> tuple[int, ...]:
-    """The moments of the mismatches that count, with one more at `now_ms`."""
-    kept = sorted((*(at for at in recent if at > now_ms - limit.window_ms), now_ms))
-    return tuple(kept[-(limit.threshold + 1) :])
+def past_ms(now_ms: int, limit: Limit) -> int:
+    """The last moment that does not count any more."""
+    return now_ms - limit.window_ms
 
 
-def too_many(recent: tuple[int, ...], limit: Limit) -> bool:
-    """Whether what counts opens the breaker."""
-    return len(recent) > limit.threshold
+def counted(moments: Iterable[int], *, now_ms: int, limit: Limit) -> int:
+    """How many of the mismatches at these moments count now."""
+    return sum(at > past_ms(now_ms, limit) for at in moments)
+
+
+def too_many(count: int, limit: Limit) -> bool:
+    """Whether so many open the breaker."""
+    return count > limit.threshold
 
 
 def settle(held: Held | None, record: Record | None) -> Held | None:
