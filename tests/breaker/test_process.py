@@ -13,7 +13,7 @@ from tests.servers import ValkeyServer
 from vault.breaker.errors import AnotherOpening, BreakerUnavailable, ListingStopped
 from vault.breaker.process import Breaker
 from vault.breaker.shared import RECENT, STATE, SharedBreaker
-from vault.breaker.window import Limit
+from vault.breaker.window import Limit, Record
 from vault.redis_client import connect_redis
 
 LIMIT = Limit(threshold=2, window_ms=60_000)
@@ -177,3 +177,28 @@ async def test_an_idle_process_learns_by_itself(redis: Redis, monkeypatch: pytes
         pytest.fail("the other process still believes that lists go on")
     looking.cancel()
     await asyncio.gather(looking, return_exceptions=True)
+
+
+class SlowlyRead(SharedBreaker):
+    """Its answers to `read` are on their way for as long as the test wants."""
+
+    __slots__ = ()
+    arrived = asyncio.Event()
+
+    async def read(self) -> Record | None:
+        """The record as it was when the question came."""
+        found = await super().read()
+        await self.arrived.wait()
+        return found
+
+
+async def test_an_answer_that_is_older_than_a_mismatch_does_not_close(redis: Redis) -> None:
+    one = process(redis)
+    one.shared = SlowlyRead(redis)
+    asking = asyncio.create_task(one.require_closed())
+    await asyncio.sleep(0.05)
+    await opened(one)
+    SlowlyRead.arrived.set()
+    with pytest.raises(ListingStopped):
+        await asking
+    assert shown(one) == 1

@@ -147,6 +147,7 @@ def test_the_version_is_the_distribution_s() -> None:
         ),
         ("get", {"keys.master", "keys.shares", "keys.strongroom", "transcoder", "vault.work"}),
         ("audit", {"keys.master", "keys.shares", "keys.strongroom", "transcoder", "vault.work"}),
+        ("breaker", {"keys.master", "keys.shares", "keys.strongroom", "transcoder", "vault.work"}),
         ("doctor", {"keys.master", "keys.shares", "keys.strongroom", "transcoder", "vault.work"}),
     ],
 )
