@@ -28,12 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import yarl
 
 from keys.database import open_database
 from keys.ids import TenantId
 from keys.service_token import ServiceScope, hash_service_token, new_service_token
 from tests.servers import PostgresServer, S3Server, ValkeyServer
+from vault.app.desk import close_breaker, read_breaker
 from vault.app.everything import every_role
 from vault.app.serving import Served, build_app, listening
 from vault.audit.reading import tail
@@ -202,6 +204,12 @@ class World:
     async def backend(self, tenant: str = "clinic", *scopes: ServiceScope) -> Backend:
         """A backend of a tenant, with every scope unless some are named."""
         return await hire(self.settings.catalog, self.http, tenant, *scopes)
+
+    async def close_breaker(self) -> None:
+        """What an operator does once the reason of an alarm is known: `replayvault breaker close`."""
+        record = await read_breaker(self.settings)
+        if record is not None and record.is_open:
+            await close_breaker(self.settings, record.opening, reason="a test knows why", warn=pytest.fail)
 
     def audit(self) -> list[dict[str, Any]]:
         """Every audit entry so far, each chain checked."""

@@ -16,6 +16,19 @@ class Metrics:
             ["place", "release"],
             registry=self.registry,
         )
+        self.consultation_taken = Counter(
+            "replayvault_consultation_taken",
+            "Uploads that named a second patient for a consultation: refused, and never normal.",
+            registry=self.registry,
+        )
+        self.listing_breaker_open = Gauge(
+            "replayvault_listing_breaker_open",
+            "1 while lists are stopped, as this process last saw.",
+            registry=self.registry,
+        )
+        self.alarm_webhook = Counter(
+            "replayvault_alarm_webhook", "Messages to the webhook.", ["outcome"], registry=self.registry
+        )
         self.first_byte_s = Histogram(
             "replayvault_first_byte_seconds",
             "From a media request to its first byte.",

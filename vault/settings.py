@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from vault.webhook.address import UnusableWebhook, require_usable
+
 PREFIX: Final = "REPLAYVAULT_"
 # What the command line reads as a client; a server that finds it in its environment passes it over.
 CLIENT_NAMES: Final = frozenset({"REPLAYVAULT_URL", "REPLAYVAULT_TOKEN_FILE"})
@@ -47,6 +49,11 @@ class CommonSettings(BaseSettings):
     audit_dir: Path | None = None
     audience: str = Field(default="replayvault", min_length=1, max_length=128)
     release: str = Field(default_factory=lambda: version("replayvault"), min_length=1, max_length=64)
+    # Bounded on both sides: no value switches the listing breaker off.
+    breaker_threshold: Annotated[int, Field(ge=1, le=1000)] = 5
+    breaker_window_s: Annotated[int, Field(ge=10, le=3600)] = 60
+    alarm_webhook_url: str | None = Field(default=None, repr=False)
+    alarm_webhook_secret_file: Path | None = None
 
     @field_validator("data_dir")
     @classmethod
@@ -163,6 +170,7 @@ def load(kind: type[S], environment: Mapping[str, str] | None = None, **given: o
         wrong = ", ".join(f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}" for e in refused.errors())
         raise SettingsError(f"these settings have values that cannot be used: {wrong}") from None
     _refuse_open_http(settings)
+    _refuse_webhook(settings)
     if not issubclass(kind, ControlSettings):
         _refuse_lying_about(kind, settings.data_dir)
     return settings
@@ -192,6 +200,17 @@ def _refuse_open_http(settings: CommonSettings) -> None:
     redis = urlsplit(settings.redis)
     if redis.scheme not in {"redis", "rediss", "unix"}:
         raise SettingsError("REPLAYVAULT_REDIS_URL starts with redis://, rediss:// or unix://")
+
+
+def _refuse_webhook(settings: CommonSettings) -> None:
+    if settings.alarm_webhook_url is None:
+        if settings.alarm_webhook_secret_file is not None:
+            raise SettingsError("REPLAYVAULT_ALARM_WEBHOOK_SECRET_FILE signs nothing: set the URL as well")
+        return
+    try:
+        require_usable(settings.alarm_webhook_url)
+    except UnusableWebhook as refused:
+        raise SettingsError(f"REPLAYVAULT_ALARM_WEBHOOK_URL {refused}") from None
 
 
 def _refuse_lying_about(kind: type[CommonSettings], folder: Path) -> None:

@@ -95,6 +95,9 @@ async def test_a1_fifty_recordings_of_another_patient(
     await answers_its_owner(scene, theirs[0])
     without_checks()
     await says_no_to_all(scene, [each.recording_id for each in theirs], store_reads)
+    (opened,) = await scene.evidence.audited(action="breaker.open", actor="system")
+    assert opened["note"].endswith(f"6 in view.open by release {scene.world.settings.release}")
+    assert (await scene.a.get("/v1/recordings")).json["code"] == "listing-stopped"
 
 
 async def test_a1_the_catalog_itself_says_that_they_are_hers(

@@ -75,6 +75,7 @@ async def test_a2_page_by_page_no_cursor_names_a_recording_of_another(
         with subtests.test(limit=limit):
             query = f"?limit={limit}"
             while query:
+                await scene.world.close_breaker()  # each page would open it for the next one
                 page = await scene.evidence.ask(scene.a, "GET", f"/v1/recordings{query}")
                 assert page.status == 200
                 following: Any = page.json["next"]

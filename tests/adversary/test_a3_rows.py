@@ -129,6 +129,7 @@ async def test_a3_a_row_that_lies_opens_nothing(
     for row in ROWS:
         case = await new_case(scene)
         target = await row(case)
+        await scene.world.close_breaker()  # the row before opened it
         with subtests.test(row.__name__):
             page = await scene.evidence.ask(scene.a, "GET", "/v1/recordings")
             shown = {entry["id"] for entry in page.json["recordings"]}

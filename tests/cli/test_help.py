@@ -24,7 +24,7 @@ from vault.settings import AllSettings, SettingsError, StreamSettings, load
 ROOT = Path(__file__).parents[2]
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S*")
 _FILE = re.compile(r"[\w./-]+\.(webm|token|json)")
-_SHELL = {"|", ">", "<", "&&", ";"}
+_SHELL = {"|", "||", ">", "<", "&&", ";"}
 
 
 def commands(group: click.Group = replayvault, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -147,6 +147,7 @@ def test_the_version_is_the_distribution_s() -> None:
         ),
         ("get", {"keys.master", "keys.shares", "keys.strongroom", "transcoder", "vault.work"}),
         ("audit", {"keys.master", "keys.shares", "keys.strongroom", "transcoder", "vault.work"}),
+        ("breaker", {"keys.master", "keys.shares", "keys.strongroom", "transcoder", "vault.work"}),
         ("doctor", {"keys.master", "keys.shares", "keys.strongroom", "transcoder", "vault.work"}),
     ],
 )

@@ -15,11 +15,13 @@ from tests.client.proxy import Proxy
 from tests.media import Media
 from tests.servers.child import free_port
 from tests.world import World
+from vault.app.desk import open_breaker
 from vault.client import Backoff, PatientSession, ReplayVault, State, Token
 from vault.client.documents import OpenedSession
 from vault.client.errors import (
     InvalidAddress,
     InvalidToken,
+    ListingStopped,
     NotFound,
     Unauthenticated,
     Unavailable,
@@ -155,3 +157,20 @@ async def test_tokens_of_another_kind_are_not_sent() -> None:
         ReplayVault("https://replay.example.org", session)
     with pytest.raises(InvalidToken, match="session token"):
         PatientSession("https://replay.example.org", Token(new_service_token()))
+
+
+async def test_a_list_that_is_stopped_is_told_at_once_and_by_id_all_goes_on(
+    house: World, vault: ReplayVault, published: uuid.UUID, proxy: Proxy
+) -> None:
+    opened = await vault.open_session("p-1")
+    await open_breaker(house.settings, reason="a test", warn=pytest.fail)
+    try:
+        async with PatientSession(proxy.url, opened.token) as ann:
+            with pytest.raises(ListingStopped) as stopped:
+                _ = [each async for each in ann.recordings()]
+            assert (await ann.recording(published)).id == published
+    finally:
+        await house.close_breaker()
+    assert (stopped.value.status_code, stopped.value.retry_after_s) == (503, 60)
+    assert "operator looks into a problem" in str(stopped.value)
+    assert len(proxy.heads) == 2  # nobody tries again what a person has to end

@@ -17,6 +17,7 @@ from tests.journeys.playing import play, play_file
 from tests.media import Media, ffmpeg
 from tests.media.browser import chromium
 from tests.world import App, World
+from vault.app.desk import open_breaker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -240,3 +241,21 @@ async def test_the_browser_keeps_no_token_and_no_media(clinic: Clinic, page: Pag
     kept = "() => [document.cookie, localStorage.length, sessionStorage.length, location.search]"
     assert await page.evaluate(kept) == ["", 0, 0, ""]
     assert await asyncio.wait_for(page.evaluate("async () => (await caches.keys()).length"), 5) == 0
+
+
+async def test_a_list_that_is_stopped_says_so_and_what_plays_goes_on(clinic: Clinic, page: Page) -> None:
+    await _sign_in(page, clinic.ben)
+    await page.locator("#cards .card").click()
+    await _wait(page, "v.currentTime > 0.5")
+    await open_breaker(clinic.world.settings, reason="a test", warn=pytest.fail)
+    try:
+        await _seek(page, 6.5)
+        await _wait(page, "v.ended")
+        await page.reload()
+        await expect(page.locator("#notice")).to_contain_text(
+            "The list is stopped while an operator looks into"
+        )
+    finally:
+        await clinic.world.close_breaker()
+    await page.reload()
+    await expect(page.locator("#cards .title")).to_have_text(["Telephone call"])

@@ -158,7 +158,7 @@ class PlaybackApi:
                 summary="The patient's recordings, newest first",
                 query=models.PageQuery,
                 answers={200: models.RecordingPage},
-                problems=(Code.INVALID_QUERY, Code.FORBIDDEN, Code.UNAVAILABLE),
+                problems=(Code.INVALID_QUERY, Code.FORBIDDEN, Code.UNAVAILABLE, Code.LISTING_STOPPED),
                 head=True,
             ),
             Route(

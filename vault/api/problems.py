@@ -48,6 +48,7 @@ class Code(enum.StrEnum):
     INTERNAL = "internal"
     DAMAGED = "damaged"
     UNAVAILABLE = "unavailable"
+    LISTING_STOPPED = "listing-stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,19 @@ TABLE: Final[Mapping[Code, Facts]] = MappingProxyType(
         ),
         Code.DAMAGED: Facts(502, "Stored bytes are damaged", "Report the X-Request-Id of this answer."),
         Code.UNAVAILABLE: Facts(503, "Temporarily unavailable", "Try again after the time in Retry-After."),
+        Code.LISTING_STOPPED: Facts(
+            503,
+            "Lists are stopped",
+            "The list is stopped while an operator looks into a problem. Recordings can still be played by id.",
+        ),
     }
 )
 
 # A 503 without a hint invites a retry storm; five seconds is what a restart of a dependency takes.
-DEFAULT_RETRY_AFTER_S: Final = 5
+# Where a person has to act, a minute is soon.
+RETRY_AFTER_S: Final[Mapping[Code, int]] = MappingProxyType(
+    {Code.UNAVAILABLE: 5, Code.TOO_MANY_REQUESTS: 5, Code.LISTING_STOPPED: 60}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +144,7 @@ class Problem(Exception):
         super().__init__(code)
         self.detail = detail or self.facts.advice
         self.faults = faults
-        self.retry_after_s = retry_after_s
-        if retry_after_s is None and code in {Code.UNAVAILABLE, Code.TOO_MANY_REQUESTS}:
-            self.retry_after_s = DEFAULT_RETRY_AFTER_S
+        self.retry_after_s = RETRY_AFTER_S.get(code) if retry_after_s is None else retry_after_s
         self.headers = dict(headers or {})
 
     def document(self) -> dict[str, object]:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from keys.database import Database, open_database
 from vault.alarm import Alarm
+from vault.app.alarms import ringing
 from vault.audit.log import AuditLog
 from vault.metrics import Metrics
 from vault.objects.location import make_store
@@ -44,7 +45,10 @@ def utc_now() -> dt.datetime:
 
 @contextlib.asynccontextmanager
 async def lay_ground(settings: CommonSettings, *, role: str) -> AsyncIterator[Ground]:
-    """Open what every role needs and close it at the end; raises `AuditUnavailable` or `StoreMisconfigured`."""
+    """Open what every role needs and close it at the end.
+
+    Raises `AuditUnavailable`, `StoreMisconfigured` or `SettingsError`.
+    """
     async with contextlib.AsyncExitStack() as stack:
         store = make_store(settings.objects)
         stack.push_async_callback(store.aclose)
@@ -55,4 +59,5 @@ async def lay_ground(settings: CommonSettings, *, role: str) -> AsyncIterator[Gr
         stack.push_async_callback(catalog.aclose)
         redis = connect_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
-        yield Ground(catalog, redis, store, audit, metrics, Alarm(audit, metrics, settings.release))
+        alarm = await stack.enter_async_context(ringing(settings, audit, metrics, redis, clock=utc_now))
+        yield Ground(catalog, redis, store, audit, metrics, alarm)

@@ -21,6 +21,7 @@ from vault.api.openapi import openapi_route
 from vault.api.problems import Code, Translation, Translator
 from vault.api.server import Runner
 from vault.audit.errors import AuditUnavailable
+from vault.breaker.errors import BreakerUnavailable, ListingStopped
 from vault.catalog import errors as catalog_errors
 from vault.metrics import Metrics
 from vault.objects import errors as objects_errors
@@ -61,6 +62,8 @@ PROBLEMS: Final[Mapping[type[Exception], Translation]] = {
     keys_errors.MasterUnavailable: Code.UNAVAILABLE,
     sessions_errors.RecordsUnavailable: Code.UNAVAILABLE,
     AuditUnavailable: Code.UNAVAILABLE,
+    ListingStopped: Code.LISTING_STOPPED,
+    BreakerUnavailable: Code.UNAVAILABLE,
 }
 
 

@@ -53,6 +53,8 @@ class Action(enum.Enum):
     WRITER_OPEN = "writer.open"
     WRITER_ALIVE = "writer.alive"
     WRITER_CLOSE = "writer.close"
+    BREAKER_OPEN = "breaker.open"
+    BREAKER_CLOSE = "breaker.close"
 
 
 class Decision(enum.Enum):

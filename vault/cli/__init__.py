@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "keys": "vault.cli.keys",
     "jobs": "vault.cli.jobs",
     "audit": "vault.cli.audit",
+    "breaker": "vault.cli.breaker",
     "inspect": "vault.cli.inspecting",
 }
 

@@ -97,9 +97,11 @@ async def _acts(story: Story, source: bytes | None) -> None:
     await story.play_ones_own()
     tell("3. A bad release: every authorization check is gone")
     await story.misroute()
-    tell("4. What the audit log says")
-    await story.show_the_audit(12)
-    tell("5. What the storage provider sees")
+    tell("4. Lists stop until an operator has looked")
+    await story.lists_stop()
+    tell("5. What the audit log says")
+    await story.show_the_audit(18)
+    tell("6. What the storage provider sees")
     await story.show_an_object()
 
 

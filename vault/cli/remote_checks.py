@@ -17,6 +17,8 @@ from keys.database import open_database
 from keys.errors import DatabaseUnavailable
 from keys.ids import new_file_id, new_recording_id
 from keys.session import CLOCK_SKEW_S
+from vault.breaker.errors import BreakerUnavailable
+from vault.breaker.shared import SharedBreaker
 from vault.catalog.errors import UnknownSchema
 from vault.catalog.migrate import Schema, require_current
 from vault.cli.databases import sqlite_file
@@ -86,6 +88,7 @@ async def redis_findings(settings: CommonSettings) -> list[Finding]:
         async with asyncio.timeout(TIMEOUT_S):
             seconds, micros = cast("tuple[int, int]", await client.time())
         now_s = (before_s + time.time()) / 2
+        lists = await breaker_finding(SharedBreaker(client))
     except (RedisError, OSError, TimeoutError) as error:
         if settings.embedded_redis:
             return [absent]
@@ -98,7 +101,24 @@ async def redis_findings(settings: CommonSettings) -> list[Finding]:
         ]
     finally:
         await client.aclose()
-    return [ok(name, "answers"), clock_finding(seconds + micros / 1e6 - now_s)]
+    return [ok(name, "answers"), clock_finding(seconds + micros / 1e6 - now_s), lists]
+
+
+async def breaker_finding(shared: SharedBreaker) -> Finding:
+    """Whether lists are stopped."""
+    name = "listing breaker"
+    try:
+        record = await shared.read()
+    except BreakerUnavailable as error:
+        return down(name, str(error), "see what is wrong with Redis: meanwhile no list is answered")
+    if record is None or not record.is_open:
+        return ok(name, "is closed: lists are answered")
+    opening = record.opening
+    return wrong(
+        name,
+        f"is open: {opening.count} in {opening.place} by release {opening.release}; no list is answered",
+        "find out why (replayvault audit tail), then: replayvault breaker close --reason …",
+    )
 
 
 def clock_finding(skew_s: float) -> Finding:

@@ -20,6 +20,7 @@ ReplayVaultError
     ├── TooLarge              more bytes than the service takes
     ├── Busy                  ask again later: `retry_after_s`
     │   └── Unavailable       something that the service needs is down
+    ├── ListingStopped        an operator looks into a problem; what is played by id goes on
     ├── Damaged               stored bytes are not what was sealed
     └── ServerFailed          a bug in the service; report `request_id`
 
@@ -169,6 +170,13 @@ class Unavailable(Busy):
     """Something that the service needs is down."""
 
 
+class ListingStopped(Refused):
+    """Lists are stopped until an operator lets them go on: trying again soon does not help.
+
+    Recordings whose ids are known can still be shown, played and downloaded.
+    """
+
+
 class Damaged(Refused):
     """Stored bytes are not what was sealed."""
 
@@ -201,6 +209,7 @@ LEAVES: Final[Mapping[str, type[Refused]]] = MappingProxyType(
         "body-too-large": TooLarge,
         "too-many-requests": Busy,
         "unavailable": Unavailable,
+        "listing-stopped": ListingStopped,
         "damaged": Damaged,
         "internal": ServerFailed,
     }

@@ -21,6 +21,7 @@ from rich.table import Table
 from keys.database import open_database
 from keys.ids import TenantId
 from keys.service_token import ServiceScope, hash_service_token, new_service_token
+from vault.app.desk import close_breaker, read_breaker
 from vault.app.serving import Served
 from vault.audit.reading import tail
 from vault.catalog import service_tokens
@@ -175,6 +176,21 @@ class Story:
                 self.expect(nothing, f"{name} of patient B was answered with {status}")
                 table.add_row(f"{recording[:8]}…/{name}", str(status), "0" if nothing else f"{len(body)}")
         return table
+
+    async def lists_stop(self) -> None:
+        """So many mismatches opened the listing breaker; playing goes on, and an operator lets lists go on."""
+        status, _ = await self.sessions["patient-b"].status("GET", "/v1/recordings")
+        mine = self.recordings["patient-b"][0]
+        plays, _ = await self.sessions["patient-b"].status("GET", f"/v1/recordings/{mine}/master.m3u8")
+        self.console.print(f"  every list is answered with {status} now; playing one's own with {plays}")
+        self.expect((status, plays) == (503, 200), "lists go on, or playing does not, after the misroute")
+        record = await read_breaker(self.settings)
+        if record is not None:
+            self.console.print("  replayvault breaker close --reason 'the checks are back'")
+            reason = "the checks are back"
+            await close_breaker(self.settings, record.opening, reason=reason, warn=self.console.print)
+        status, _ = await self.sessions["patient-b"].status("GET", "/v1/recordings")
+        self.expect(status == 200, "lists are still stopped")  # noqa: PLR2004
 
     async def show_the_audit(self, count: int) -> None:
         """The last lines of the log, chain checked."""

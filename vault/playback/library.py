@@ -3,7 +3,9 @@
 Invariants:
 - an entry that the session's key does not open is dropped, audited and alarmed, whatever the query returned; so a
   list that lost its WHERE clause shows the patient's own recordings and nothing else, in its cursors too;
-- what was shown is on record before it is answered.
+- what was shown is on record before it is answered;
+- while the listing breaker is open no row is read for a list. The page in whose reading it opens is still answered:
+  it holds only what opened, and the next one is not.
 """
 
 from __future__ import annotations
@@ -62,8 +64,9 @@ class Library:
     alarm: Alarm
 
     async def page(self, holder: Holder, *, limit: int, cursor: str | None, request: str) -> Page:
-        """One page, newest first; raises `UnknownCursor` or `ScopeMissing`."""
+        """One page, newest first; raises `UnknownCursor`, `ScopeMissing`, `ListingStopped` or `BreakerUnavailable`."""
         authorize.require_list(holder)
+        await self.alarm.breaker.require_closed()
         after = None if cursor is None else parse_cursor(cursor)
         async with self.catalog.reading() as connection:
             rows = await recordings.shelf(

@@ -9,6 +9,7 @@ const WORDS = {
   "not-ready": "This recording is still being prepared. Please try again in a few minutes.",
   "too-many-requests": "That was a little fast. Please wait a moment and try again.",
   "unavailable": "The service is busy or being maintained. Please try again in a minute.",
+  "listing-stopped": "The list is stopped while an operator looks into a problem. Recordings that you have open go on.",
   "damaged": "This recording is damaged and cannot be played. Please tell your clinic.",
 };
 const OFFLINE = "The service cannot be reached. Please check your connection and try again.";

@@ -1,0 +1,1 @@
+"""The breaker: its window, its script, and one process."""

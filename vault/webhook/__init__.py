@@ -1,0 +1,1 @@
+"""Alarms told to a URL of the operator's, signed as Standard Webhooks has it."""
