@@ -74,7 +74,7 @@ def _fhir(log: Log, span: Span) -> Iterator[str]:
 
 
 def _is_refused_view(entry: Entry) -> bool:
-    return entry["action"] == Action.VIEW_OPEN.value and entry["decision"] == Decision.DENY.value
+    return (entry["action"], entry["decision"]) == (Action.VIEW_OPEN.value, Decision.DENY.value)
 
 
 def _row(cells: tuple[str, ...]) -> str:

@@ -71,7 +71,7 @@ def _agents(entry: Entry) -> list[dict[str, Any]]:
     session = f"{_OURS}:session:{entry['session']}"
     client = {
         "type": _concept(_DICOM, "110152", "Destination Role ID"),
-        "who": {"identifier": {"system": f"{_OURS}:session", "value": entry["session"]}},
+        "who": _who("session", entry["session"]),
         "requestor": False,
         "network": {"address": session, "type": _URI},
     }
@@ -85,17 +85,22 @@ def _agents(entry: Entry) -> list[dict[str, Any]]:
         "type": _concept(
             "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "IRCP", "information recipient"
         ),
-        "role": [{"text": spelled(entry["actor"])}],
-        "who": {"identifier": {"system": f"{_OURS}:pseudonym", "value": entry["patient"]}},
+        "role": [{"text": spelled(entry["actor"]) or "unknown"}],
+        "who": _who("pseudonym", entry["patient"]),
         "requestor": True,
     }
     return [client, server, user]
 
 
+def _who(kind: str, value: str) -> dict[str, Any]:
+    if not value:
+        return {"display": f"no {kind} is on record"}
+    return {"identifier": {"system": f"{_OURS}:{kind}", "value": value}}
+
+
 def _patient(entry: Entry) -> dict[str, Any]:
-    identifier = {"system": f"{_OURS}:pseudonym", "value": entry["patient"]}
     return {
-        "what": {"type": "Patient", "identifier": identifier},
+        "what": {"type": "Patient", **_who("pseudonym", entry["patient"])},
         "type": _coding(_ENTITY, "1", "Person"),
         "role": _coding(_ROLE, "1", "Patient"),
     }

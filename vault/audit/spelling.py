@@ -1,6 +1,6 @@
-"""Text that others chose, written so that no reader of an export acts on it. Pure.
+r"""Text that others chose, written so that no reader of an export acts on it. Pure.
 
-Invariants: what is not printable is spelled as `\\uXXXX`, and a backslash doubled, so that two texts never become one;
+Invariants: what is not printable is spelled as `\uXXXX`, and a backslash doubled, so that two texts never become one;
 a cell of a spreadsheet never begins like a formula.
 """
 
