@@ -95,7 +95,7 @@ class FolderStore:
 
     async def put_anchor(self, name: AnchorName, data: bytes) -> None:
         """Store a small text where nothing stands."""
-        await self.run(partial(self._put_anchor, name, data))
+        await self.run(partial(self._in_root, partial(self._anchors.put, name, data)))
 
     async def get_anchor(self, name: AnchorName) -> bytes:
         """Such a text."""
@@ -103,7 +103,7 @@ class FolderStore:
 
     async def list_anchors(self) -> AsyncIterator[AnchorName]:
         """Every anchor, in the order of names."""
-        for name in await self.run(self._anchors.names):
+        for name in await self.run(partial(self._in_root, self._anchors.names)):
             yield name
 
     async def probe(self) -> None:
@@ -166,9 +166,9 @@ class FolderStore:
             data = _read_exactly(file, at=at, size_bytes=size_bytes)
         return Fetched(data=data, pin=seen, object_size_bytes=facts.st_size)
 
-    def _put_anchor(self, name: AnchorName, data: bytes) -> None:
+    def _in_root(self, work: Callable[[], T]) -> T:
         with self.folder(""):  # makes the root when it is first needed
-            self._anchors.put(name, data)
+            return work()
 
     def _names(self, folder_name: str) -> tuple[str, ...]:
         try:
