@@ -11,9 +11,10 @@ from typing import Final
 
 import structlog
 
-from bench import memory, seek
+from bench import audit, memory, seek
 
 _BENCHMARKS: Final[dict[str, Callable[[], Awaitable[bool]]]] = {
+    "audit": audit.measure,
     "memory": memory.measure,
     "seek": seek.measure,
 }

@@ -36,6 +36,7 @@ PERSON_TIER_ID: Final = b"replayvault-tid1"
 PERSON_SERVICE_TOKEN: Final = b"replayvault-svc1"
 PERSON_PSEUDONYM: Final = b"replayvault-psd1"
 PERSON_AUDIT_CHAIN: Final = b"replayvault-aud1"
+PERSON_AUDIT_TREE: Final = b"replayvault-mkl1"
 PERSON_IDEMPOTENCY: Final = b"replayvault-idm1"
 
 _LENGTH: Final = struct.Struct(">H")

@@ -114,3 +114,10 @@ class WorkerKey(Secret):
 
     __slots__ = ()
     purpose = "worker key"
+
+
+class AuditKey(Secret):
+    """The seed of an Ed25519 key (RFC 8032) that signs checkpoints of the audit log."""
+
+    __slots__ = ()
+    purpose = "audit signing key"

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from vectors import audit_log, key_files, key_wraps, sealed_files, tokens
+from vectors import audit_checkpoints, audit_log, key_files, key_wraps, sealed_files, tokens
 
 ROOM: Final = Path(__file__).parent.parent / "docs"
 
@@ -20,7 +20,7 @@ ROOM: Final = Path(__file__).parent.parent / "docs"
 def write_vectors(folder: Path) -> None:
     """Write one file for each structure into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for room in (sealed_files, key_wraps, tokens, key_files, audit_log):
+    for room in (sealed_files, key_wraps, tokens, key_files, audit_log, audit_checkpoints):
         for page in room.pages():
             (folder / f"{page.structure}.json").write_text(page.text(), encoding="utf-8")
 

@@ -39,6 +39,11 @@ class Metrics:
         self.open_streams = Gauge(
             "replayvault_open_streams", "Media answers in flight.", registry=self.registry
         )
+        self.audit_unanchored = Gauge(
+            "replayvault_audit_unanchored_entries",
+            "Audit entries of this process that no anchor covers yet.",
+            registry=self.registry,
+        )
         self.jobs = Counter(
             "replayvault_jobs", "Transcode runs by how they ended.", ["outcome"], registry=self.registry
         )

@@ -47,6 +47,8 @@ class CommonSettings(BaseSettings):
     objects_url: str | None = None
     redis_url: str | None = None
     audit_dir: Path | None = None
+    audit_key_file: Path | None = None
+    audit_anchor_dir: Path | None = None
     audience: str = Field(default="replayvault", min_length=1, max_length=128)
     release: str = Field(default_factory=lambda: version("replayvault"), min_length=1, max_length=64)
     # Bounded on both sides: no value switches the listing breaker off.
@@ -74,6 +76,16 @@ class CommonSettings(BaseSettings):
     def audit_folder(self) -> Path:
         """Where this process writes its audit file."""
         return self.audit_dir or self.data_dir / "audit"
+
+    @property
+    def audit_key(self) -> Path:
+        """The key that signs this process's checkpoints."""
+        return self.audit_key_file or self.data_dir / "audit.key"
+
+    @property
+    def audit_public(self) -> Path:
+        """The public keys of whoever signed here."""
+        return self.data_dir / "audit.pub"
 
     @property
     def embedded_redis(self) -> bool:

@@ -63,7 +63,7 @@ async def prepare(world: World, folder: Path, media: Media) -> dict[str, str]:
     recording = await clinic.upload("p-17", media.path("audio.webm"), title="Prepared")
     session = await clinic.sign_in("p-17")
     assert session.token is not None
-    stored = next(path for path in (world.settings.data_dir / "objects").rglob("*") if path.is_file())
+    stored = next(path for path in (world.settings.data_dir / "objects").glob("*/*") if path.is_file())
     return {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),

@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
+from tests.formats.audit import audit_chain, audit_checkpoint, audit_key_file, audit_tree
 from tests.formats.manifest import open_manifest
 from tests.formats.notation import (
     Refused,
     blake2b,
-    canonical_json,
     from_base64url,
     hkdf_expand_sha512,
     lp,
@@ -395,23 +395,6 @@ def pseudonym(inputs: Inputs) -> dict[str, Any]:
     return {"pseudonym": blake2b(128, data, person="replayvault-psd1", key=share).hex()}
 
 
-def audit_chain(inputs: Inputs) -> dict[str, Any]:
-    prev, count = "0" * 64, 0
-    *lines, _unfinished = inputs["file"].encode().split(b"\n")
-    for count, line in enumerate(lines, start=1):
-        entry = read_json(line, ascii_only=True, error="ChainBroken")
-        if type(entry) is not dict or not {"seq", "prev", "hash", "at"} <= entry.keys():
-            raise Refused("ChainBroken")
-        rest = {name: value for name, value in entry.items() if name != "hash"}
-        if entry["seq"] != count - 1 or entry["prev"] != prev:
-            raise Refused("ChainBroken")
-        data = bytes.fromhex(prev) + canonical_json(rest, ascii_only=True)
-        prev = blake2b(256, data, person="replayvault-aud1").hex()
-        if entry["hash"] != prev:
-            raise Refused("ChainBroken")
-    return {"entries": count, "last_hash": prev}
-
-
 READERS: Final[Mapping[str, Callable[[Inputs], dict[str, Any]]]] = {
     "identifiers": identifiers,
     "sealed-object": sealed_object,
@@ -430,4 +413,7 @@ READERS: Final[Mapping[str, Callable[[Inputs], dict[str, Any]]]] = {
     "service-token": service_token,
     "pseudonym": pseudonym,
     "audit-chain": audit_chain,
+    "audit-tree": audit_tree,
+    "audit-checkpoint": audit_checkpoint,
+    "audit-key-file": audit_key_file,
 }

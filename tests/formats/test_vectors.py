@@ -81,7 +81,7 @@ def test_writing_the_vectors_again_changes_no_byte(tmp_path: Path) -> None:
     assert fresh == {path.name: path.read_bytes() for path in VECTORS.glob("*.json")}
 
 
-@pytest.mark.parametrize("module", ["notation", "manifest", "reader", "writer"])
+@pytest.mark.parametrize("module", ["notation", "manifest", "audit", "reader", "writer"])
 def test_the_second_implementation_borrows_nothing(module: str) -> None:
     tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
     imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

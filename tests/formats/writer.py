@@ -5,10 +5,13 @@ A writer takes the inputs and the `writing` of a vector and returns the bytes th
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from nacl.signing import SigningKey
 
 from tests.formats.notation import blake2b, uuid_bytes, xchacha_seal
 from tests.formats.reader import (
@@ -87,6 +90,17 @@ def record(vector: Vector) -> str:
     return (b"\x01" + tier_id(tier) + nonce + body).hex()
 
 
+def audit_checkpoint(vector: Vector) -> str:
+    found, key = vector["expect"], SigningKey(bytes.fromhex(vector["writing"]["seed"]))
+    root = base64.b64encode(bytes.fromhex(found["root"])).decode()
+    head = f"replayvault/audit/{found['writer']}\n{found['size']}\n{root}\n"
+    text = f"{head}last {found['last_hash']}\nat {found['at']}\n"
+    raw, name = b"\1" + bytes(key.verify_key), "replayvault-audit"
+    digest = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+    line = base64.b64encode(digest + key.sign(text.encode()).signature).decode()
+    return f"{text}\n\u2014 {name} {line}\n"
+
+
 # For each structure: who writes it, and the member of `inputs` in which it stands.
 WRITERS: Final[Mapping[str, tuple[Callable[[Vector], str], str]]] = {
     "sealed-object": (sealed_object, "object"),
@@ -95,4 +109,5 @@ WRITERS: Final[Mapping[str, tuple[Callable[[Vector], str], str]]] = {
     "details": (details, "sealed"),
     "session": (record, "record"),
     "ticket": (record, "record"),
+    "audit-checkpoint": (audit_checkpoint, "note"),
 }

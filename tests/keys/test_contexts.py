@@ -97,7 +97,7 @@ def test_labels_and_personalisations_stand_once_and_end_in_a_version() -> None:
         for name, value in LABELS.items()
         if name not in persons
     }
-    assert len(persons) == 10
+    assert len(persons) == 11
     assert len(labels) == 7
     assert len(set(persons.values()) | set(labels.values())) == 17
     assert all(

@@ -33,6 +33,9 @@ from tests.catalog.rows import TENANT, new_recording
 from vault.alarm import Alarm
 from vault.audit.log import AuditLog
 from vault.audit.reading import tail
+from vault.breaker.process import Breaker
+from vault.breaker.shared import SharedBreaker
+from vault.breaker.window import Limit
 from vault.catalog import key_jobs, recordings, registry
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobClaim, JobId, JobKind, JobRow
@@ -40,6 +43,7 @@ from vault.catalog.registry import Registered
 from vault.catalog.rotation import Patient
 from vault.catalog.tables import recordings as recordings_table
 from vault.metrics import Metrics
+from vault.redis_client import connect_redis
 from vault.rotation.jobs import turns_of
 from vault.rotation.runner import Runner
 
@@ -141,7 +145,10 @@ class Room:
 
     def runner(self) -> Runner:
         """A runner of this room."""
-        alarm = Alarm(self.audit, Metrics(), "test")
+        metrics = Metrics()
+        nowhere = SharedBreaker(connect_redis(f"unix://{self.folder / 'no-redis.sock'}"))
+        breaker = Breaker(nowhere, Limit(5, 60_000), "test", metrics.listing_breaker_open)
+        alarm = Alarm(self.audit, metrics, "test", breaker, None)
 
         def turns(job: JobRow, held: JobClaim) -> Any:
             return turns_of(job, held, strongroom=self.strongroom, alarm=alarm, clock=self.clock)

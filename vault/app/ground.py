@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from keys.database import Database, open_database
 from vault.alarm import Alarm
 from vault.app.alarms import ringing
+from vault.app.audited import audited
 from vault.audit.log import AuditLog
 from vault.metrics import Metrics
 from vault.objects.location import make_store
@@ -53,8 +54,8 @@ async def lay_ground(settings: CommonSettings, *, role: str) -> AsyncIterator[Gr
         store = make_store(settings.objects)
         stack.push_async_callback(store.aclose)
         metrics = Metrics()
-        audit = await AuditLog.open(settings.audit_folder, role=role, release=settings.release, clock=utc_now)
-        stack.push_async_callback(audit.aclose)
+        recording = audited(settings, role=role, store=store, clock=utc_now, metrics=metrics)
+        audit = await stack.enter_async_context(recording)
         catalog = open_database(settings.catalog)
         stack.push_async_callback(catalog.aclose)
         redis = connect_redis(settings.redis)

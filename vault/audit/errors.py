@@ -2,7 +2,8 @@
 
 AuditError
 ├── AuditUnavailable   an entry could not be made durable: what it was to record must not happen
-└── ChainBroken        a line is missing, altered or out of order
+├── ChainBroken        a line is missing, altered or out of order
+└── ProofRefused       a Merkle proof that does not show what it claims
 """
 
 from __future__ import annotations
@@ -18,3 +19,7 @@ class AuditUnavailable(AuditError):
 
 class ChainBroken(AuditError):
     """A line is missing, altered or out of order; the message says which."""
+
+
+class ProofRefused(AuditError):
+    """A Merkle proof that does not show what it claims."""

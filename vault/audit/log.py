@@ -17,15 +17,26 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from vault.audit.entry import FIRST_PREV, Action, Decision, Event, seal_line
 from vault.audit.errors import AuditUnavailable
+from vault.audit.merkle import Tree, leaf_hash
 
 Clock = Callable[[], dt.datetime]
 
 ALIVE_EVERY_S: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The entries of a file so far: how many, the Merkle root over their lines, the hash of the last one."""
+
+    size: int
+    root: bytes
+    last_hash: str
 
 
 class AuditLog:
@@ -37,6 +48,7 @@ class AuditLog:
         self._role = role
         self._release = release
         self._clock = clock
+        self._tree = Tree()
         self._seq = 0
         self._prev = FIRST_PREV
         self._size_bytes = 0
@@ -46,6 +58,7 @@ class AuditLog:
         self._task: asyncio.Task[None] | None = None
         self._alive: asyncio.Future[None] | None = None
         self._written_s = 0.0
+        self._grown = asyncio.Event()
 
     @classmethod
     async def open(cls, folder: Path, *, role: str, release: str, clock: Clock) -> Self:
@@ -68,6 +81,21 @@ class AuditLog:
     def path(self) -> Path:
         """The file that this process writes."""
         return self._path
+
+    @property
+    def size(self) -> int:
+        """Entries that are durable."""
+        return self._tree.size
+
+    def head(self) -> Head:
+        """What a checkpoint says of the file as it is now."""
+        return Head(self._tree.size, self._tree.root(), self._prev)
+
+    async def wait_beyond(self, size: int) -> None:
+        """Return once there are more than `size` entries. For one task alone."""
+        while self._tree.size <= size:
+            self._grown.clear()
+            await self._grown.wait()
 
     async def write(self, event: Event) -> None:
         """Return when the entry is durable; raises `AuditUnavailable`."""
@@ -148,7 +176,10 @@ class AuditLog:
             _settle(batch, failure=reason)
             return
         self._seq, self._prev, self._size_bytes = seq, prev, self._size_bytes + len(data)
+        for line in lines:
+            self._tree.add(leaf_hash(line[:-1]))
         self._written_s = time.monotonic()
+        self._grown.set()
         _settle(batch, failure=None)
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 import click
 
 from vault.audit.errors import AuditUnavailable
+from vault.cli.audit_reports import export, incident, who_saw
+from vault.cli.audit_verify import public_key, verify
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import Exit, sentences
 from vault.cli.following import AuditFolder
@@ -22,7 +24,7 @@ _POLL_S: Final = 0.5
 _SHOWN: Final = ("actor", "patient", "recording", "note")
 
 
-@click.group(cls=ExampledGroup, examples=("replayvault audit tail -n 20",))
+@click.group(cls=ExampledGroup, examples=("replayvault audit tail -n 20", "replayvault audit verify"))
 def audit() -> None:
     """The audit log, which each process writes in a file of its own, every line holding the hash of the one before."""
 
@@ -40,7 +42,7 @@ def tail(lines: int, data_dir: Path | None, *, follow: bool, as_json: bool) -> N
     """Show the last entries, every chain checked from its beginning; exit code 5 where one is broken.
 
     The check tells what was altered in the middle of a file or cut out of it. That the end of a file was cut off,
-    or a whole file removed while nobody watched, it cannot tell.
+    or a whole file removed while nobody watched, it cannot tell: `replayvault audit verify` does.
     """
     with sentences():
         folder = operator_settings(data_dir=data_dir).audit_folder
@@ -58,6 +60,10 @@ def tail(lines: int, data_dir: Path | None, *, follow: bool, as_json: bool) -> N
                 _show(reading.fresh(), as_json=as_json)
                 told = _complain(reading, told)
     sys.exit(int(Exit.PARTLY_FAILED if reading.broken else Exit.OK))
+
+
+for _command in (verify, who_saw, incident, export, public_key):
+    audit.add_command(_command)
 
 
 def _show(entries: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -19,6 +19,7 @@ import click
 from keys.database import Database
 from keys.ids import parse_tenant
 from keys.service_token import ServiceScope, hash_service_token, new_service_token
+from vault.app.audited import audited
 from vault.audit.entry import Action, Decision, Event
 from vault.audit.log import AuditLog
 from vault.catalog import service_tokens
@@ -32,6 +33,7 @@ from vault.cli.guards import Guard, guarded
 from vault.cli.output import emit, json_option, say, table
 from vault.cli.saving import hand_out, save_option
 from vault.cli.words import DURATION, IDENTIFIER
+from vault.objects.location import make_store
 from vault.settings import AllSettings
 
 
@@ -170,13 +172,12 @@ async def _revoke(settings: AllSettings, row: ServiceTokenRow) -> None:
 @contextlib.asynccontextmanager
 async def _audited(settings: AllSettings) -> AsyncIterator[tuple[Database, AuditLog]]:
     async with opened_catalog(settings) as catalog:
-        audit = await AuditLog.open(
-            settings.audit_folder, role="operator", release=settings.release, clock=utc_now
-        )
-        try:
+        store = make_store(settings.objects)
+        async with (
+            contextlib.aclosing(store),
+            audited(settings, role="operator", store=store, clock=utc_now) as audit,
+        ):
             yield catalog, audit
-        finally:
-            await audit.aclose()
 
 
 def _event(action: Action, row: ServiceTokenRow) -> Event:

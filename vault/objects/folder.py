@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from keys.ids import RecordingId
+from vault.objects.anchors import AnchorFolder, AnchorName
 from vault.objects.errors import (
     DamagedObject,
     MalformedObject,
@@ -54,6 +55,7 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._root_seen = False
+        self._anchors = AnchorFolder(root)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects-folder")
 
     async def create(self, name: ObjectName) -> _FolderUpload:
@@ -91,6 +93,19 @@ class FolderStore:
         """Remove unfinished uploads that were last written before `before`."""
         return await self.run(partial(self._sweep, before.timestamp()))
 
+    async def put_anchor(self, name: AnchorName, data: bytes) -> None:
+        """Store a small text where nothing stands."""
+        await self.run(partial(self._in_root, partial(self._anchors.put, name, data)))
+
+    async def get_anchor(self, name: AnchorName) -> bytes:
+        """Such a text."""
+        return await self.run(partial(self._anchors.get, name))
+
+    async def list_anchors(self) -> AsyncIterator[AnchorName]:
+        """Every anchor, in the order of names."""
+        for name in await self.run(partial(self._in_root, self._anchors.names)):
+            yield name
+
     async def probe(self) -> None:
         """Write, sync and remove an empty file; raises `StoreUnavailable`."""
         await self.run(self._probe)
@@ -101,7 +116,7 @@ class FolderStore:
 
     async def run(self, work: Callable[[], T]) -> T:
         """`work` in one of this store's threads; operating system errors become ours."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _mapped(work))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, mapped(work))
 
     @contextlib.contextmanager
     def folder(self, name: str, *, create: bool = False) -> Iterator[int]:
@@ -150,6 +165,10 @@ class FolderStore:
                 raise DamagedObject("the object is truncated")
             data = _read_exactly(file, at=at, size_bytes=size_bytes)
         return Fetched(data=data, pin=seen, object_size_bytes=facts.st_size)
+
+    def _in_root(self, work: Callable[[], T]) -> T:
+        with self.folder(""):  # makes the root when it is first needed
+            return work()
 
     def _names(self, folder_name: str) -> tuple[str, ...]:
         try:
@@ -272,7 +291,7 @@ class _FolderUpload:
             self._file = None
 
 
-def _mapped(work: Callable[[], T]) -> Callable[[], T]:
+def mapped(work: Callable[[], T]) -> Callable[[], T]:
     """`work` with the operating system's errors as ours; their messages would name paths."""
 
     def run() -> T:

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from keys.ids import RecordingId
+from vault.objects.anchors import AnchorName
 from vault.objects.container import HEADER_BYTES
 from vault.objects.errors import (
     DamagedObject,
@@ -102,6 +103,27 @@ class S3Store:
         """Discard multipart uploads begun before `before`."""
         bucket, _ = await self.open()
         return await self.run(partial(bucket.sweep, before=before))
+
+    async def put_anchor(self, name: AnchorName, data: bytes) -> None:
+        """Store a small text where nothing stands."""
+        bucket, _ = await self.open()
+        await self.run(partial(bucket.put_anchor, name, data))
+
+    async def get_anchor(self, name: AnchorName) -> bytes:
+        """Such a text."""
+        bucket, _ = await self.open()
+        return await self.run(partial(bucket.get_anchor, name))
+
+    async def list_anchors(self) -> AsyncIterator[AnchorName]:
+        """Every anchor, in the order of names."""
+        bucket, _ = await self.open()
+        following: str | None = None
+        while True:
+            names, following = await self.run(partial(bucket.anchor_page, following=following))
+            for name in names:
+                yield name
+            if following is None:
+                return
 
     async def probe(self) -> None:
         """Ask for the bucket; raises `StoreUnavailable`."""

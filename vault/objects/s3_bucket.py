@@ -22,6 +22,7 @@ import botocore.exceptions
 from botocore.config import Config
 
 from keys.ids import RecordingId
+from vault.objects.anchors import ANCHORS, MAX_ANCHOR_BYTES, AnchorName
 from vault.objects.errors import MalformedObject, ObjectExists, ObjectMissing, StoreRefused, StoreUnavailable
 from vault.objects.location import S3Location, require_private
 from vault.objects.s3_replies import UploadGone, failure
@@ -134,7 +135,7 @@ class Bucket:
         with contextlib.suppress(UploadGone), _mapped():
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key(name), UploadId=upload_id)
 
-    def exists(self, name: ObjectName) -> bool:
+    def exists(self, name: ObjectName | AnchorName) -> bool:
         """Whether an object of that name stands."""
         try:
             with _mapped():
@@ -191,6 +192,42 @@ class Bucket:
                             swept += 1
         return swept
 
+    def put_anchor(self, name: AnchorName, data: bytes) -> None:
+        """Store a small text where nothing stands; raises `ObjectExists` or `StoreUnavailable`."""
+        if self.needs_look_before_upload and self.exists(name):
+            raise ObjectExists("an anchor of that name stands already")
+        with _mapped():
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._key(name),
+                Body=data,
+                ContentType="text/plain; charset=utf-8",
+                ContentMD5=_md5(data),
+                **self._if_new,
+            )
+
+    def get_anchor(self, name: AnchorName) -> bytes:
+        """Its content, no more than an anchor can hold; raises `ObjectMissing` or `StoreUnavailable`."""
+        with (
+            _mapped(),
+            contextlib.closing(
+                self._client.get_object(Bucket=self._bucket, Key=self._key(name))["Body"]
+            ) as body,
+        ):
+            return body.read(MAX_ANCHOR_BYTES + 1)
+
+    def anchor_page(self, *, following: str | None) -> tuple[tuple[AnchorName, ...], str | None]:
+        """The next anchors in the order of names, and what asks for those after them."""
+        more: dict[str, Any] = {} if following is None else {"ContinuationToken": following}
+        with _mapped():
+            prefix = f"{self._prefix}{ANCHORS}/"
+            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+        names = []
+        for entry in answer.get("Contents", ()):
+            with contextlib.suppress(MalformedObject):
+                names.append(AnchorName.parse(entry["Key"].removeprefix(self._prefix)))
+        return tuple(names), answer.get("NextContinuationToken")
+
     def probe(self) -> None:
         """Ask for the bucket; raises `StoreUnavailable`."""
         try:
@@ -203,7 +240,7 @@ class Bucket:
         """Close the connections."""
         self._client.close()
 
-    def _key(self, name: ObjectName) -> str:
+    def _key(self, name: ObjectName | AnchorName) -> str:
         return f"{self._prefix}{name}"
 
     def _sign(self, operation: str, params: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from typing import Protocol, Self
 
 from keys.errors import MalformedId
 from keys.ids import FileId, RecordingId, parse_uuid
+from vault.objects.anchors import AnchorName
 from vault.objects.errors import MalformedObject
 
 
@@ -99,6 +100,15 @@ class ObjectStore(Protocol):
 
     async def sweep(self, *, before: dt.datetime) -> int:
         """Discard uploads begun before `before` that were never completed; returns how many."""
+
+    async def put_anchor(self, name: AnchorName, data: bytes) -> None:
+        """Store a small text where nothing stands; raises `ObjectExists` or `StoreUnavailable`."""
+
+    async def get_anchor(self, name: AnchorName) -> bytes:
+        """Such a text; raises `ObjectMissing` or `StoreUnavailable`."""
+
+    def list_anchors(self) -> AsyncIterator[AnchorName]:
+        """Every anchor, in the order of names; foreign names are passed over."""
 
     async def probe(self) -> None:
         """Return if the store can be used now; raises `StoreUnavailable` with the reason otherwise."""

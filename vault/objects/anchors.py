@@ -1,0 +1,112 @@
+"""Anchors: small signed texts that stand beside the objects, under a prefix of their own, and are never overwritten.
+
+`audit-anchors/<writer>/<size, 20 digits>`, in any store and in a second folder, such as a write-once mount.
+
+Invariants: the last part of a name sorts as a number; a name is written once, by one exclusive creation; a folder
+that is not mounted is an error, never made anew. Here every call blocks and belongs into a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+from vault.objects.errors import MalformedObject, StoreUnavailable
+
+ANCHORS: Final = "audit-anchors"
+MAX_ANCHOR_BYTES: Final = 4096
+_WRITER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_SIZE: Final = re.compile(r"[0-9]{20}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AnchorName:
+    """What an anchor is of: a writer, and how many entries it had."""
+
+    writer: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"{ANCHORS}/{self.writer}/{self.size:020}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The name in its text form; raises `MalformedObject`."""
+        prefix, _, rest = text.partition("/")
+        writer, _, size = rest.partition("/")
+        if prefix != ANCHORS or not _WRITER.fullmatch(writer) or not _SIZE.fullmatch(size):
+            raise MalformedObject("an anchor's name is audit-anchors, a writer and twenty digits")
+        return cls(writer, int(size))
+
+
+class AnchorPlace(Protocol):
+    """Where anchors stand. Every object store is one."""
+
+    async def put_anchor(self, name: AnchorName, data: bytes) -> None:
+        """Store `data` where nothing stands; raises `ObjectExists` or `StoreUnavailable`."""
+
+    async def get_anchor(self, name: AnchorName) -> bytes:
+        """The content; raises `ObjectMissing` or `StoreUnavailable`."""
+
+    def list_anchors(self) -> AsyncIterator[AnchorName]:
+        """Every anchor, in the order of names; foreign names are passed over."""
+
+
+class AnchorFolder:
+    """Anchors below a folder that exists; raises OSError."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, name: AnchorName, data: bytes) -> None:
+        """Create the file in one write; raises `FileExistsError` where one stands."""
+        folder = self._root / ANCHORS / name.writer
+        for each in (folder.parent, folder):
+            with contextlib.suppress(FileExistsError):
+                each.mkdir(mode=0o700)
+        path = folder / f"{name.size:020}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise OSError(None, "short write")  # noqa: TRY301 - one way out for every failure
+            os.fsync(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+        _sync(folder)
+
+    def get(self, name: AnchorName) -> bytes:
+        """The content, no more than an anchor can hold."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(self._root / str(name), flags)
+        try:
+            return os.read(descriptor, MAX_ANCHOR_BYTES + 1)
+        finally:
+            os.close(descriptor)
+
+    def names(self) -> tuple[AnchorName, ...]:
+        """Every anchor; none where nothing was ever anchored. Raises `StoreUnavailable` where the root is gone."""
+        if not self._root.is_dir():
+            raise StoreUnavailable(f"the anchors' folder {self._root} is not there")
+        found = []
+        for path in (self._root / ANCHORS).glob("*/*"):
+            with contextlib.suppress(MalformedObject):
+                found.append(AnchorName.parse(path.relative_to(self._root).as_posix()))
+        return tuple(sorted(found))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
