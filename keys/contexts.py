@@ -29,6 +29,7 @@ HANDOVER: Final = "replayvault/handover/v1"
 # BLAKE2b personalisations, sixteen bytes each.
 PERSON_WRAP: Final = b"replayvault-wrp1"
 PERSON_PATIENT_KEY: Final = b"replayvault-pky1"
+PERSON_MASTER_CONTEXT: Final = b"replayvault-mcx1"
 PERSON_METADATA: Final = b"replayvault-mta1"
 PERSON_SESSION_ID: Final = b"replayvault-sid1"
 PERSON_SESSION_SEAL: Final = b"replayvault-ses1"

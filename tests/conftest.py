@@ -12,7 +12,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from tests.media import Media
-from tests.servers import PostgresServer, S3Server, ValkeyServer
+from tests.servers import BaoServer, PostgresServer, S3Server, ValkeyServer
 from tests.world import Engine, Servers, World, embedded_settings, open_world, production_settings
 
 
@@ -34,6 +34,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 def s3_server() -> Iterator[S3Server]:
     """One S3 service for this worker; take a bucket of one's own by `create_bucket()`."""
     with S3Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bao() -> Iterator[BaoServer]:
+    """One OpenBao for this worker; take a key of one's own by `transit_key(name)`, and leave it unsealed."""
+    with BaoServer() as server:
         yield server
 
 

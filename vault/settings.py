@@ -133,6 +133,16 @@ class ControlSettings(ServeSettings):
     shares_url: str | None = None
     master_key_file: Path | None = None
     master_passphrase_file: Path | None = None
+    master_url: str | None = Field(
+        default=None, description="The keeper of the master key; a local file if none."
+    )
+    master_token_file: Path | None = None
+    rotator_token_file: Path | None = None
+    master_ca_file: Path | None = None
+    former_master_url: str | None = Field(
+        default=None, description="Opens what is not moved yet; `local` too."
+    )
+    former_master_token_file: Path | None = None
     worker_public_key_file: Path | None = None
     upload_limit_bytes: Annotated[int, Field(ge=1)] = 64 * 1024**3
 

@@ -1,4 +1,4 @@
-"""Real servers as child processes of a test worker: Valkey, PostgreSQL and an S3 service.
+"""Real servers as child processes of a test worker: Valkey, PostgreSQL, OpenBao and an S3 service.
 
 Each class is a context manager with a temporary folder, a socket and a loopback port of its own, so any
 number of test workers run side by side. The shared ones are the session fixtures `valkey_server`,
@@ -13,6 +13,7 @@ of its own:
 
 from __future__ import annotations
 
+from tests.servers.bao import BaoServer
 from tests.servers.child import ChildServer, ServerFailedError
 from tests.servers.missing import missing
 from tests.servers.postgres import PostgresServer
@@ -20,6 +21,7 @@ from tests.servers.s3 import S3Bucket, S3Server
 from tests.servers.valkey import ValkeyServer
 
 __all__ = [
+    "BaoServer",
     "ChildServer",
     "PostgresServer",
     "S3Bucket",

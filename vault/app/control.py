@@ -15,7 +15,7 @@ from vault.api.auth import Gatekeeper
 from vault.api.recordings import RecordingsApi
 from vault.api.sessions import SessionsApi
 from vault.app.ground import Ground, lay_ground, utc_now
-from vault.app.master import open_master, read_passphrase
+from vault.app.master import open_master, read_passphrase, uses_local_master
 from vault.app.rotating import make_runner, running
 from vault.app.serving import Served
 from vault.catalog.migrate import Schema, migrate
@@ -29,8 +29,8 @@ from vault.settings import ControlSettings
 
 def prepare_key_files(settings: ControlSettings) -> None:
     """Make the default key files at first start; files that were named by a setting must exist already."""
-    passphrase = read_passphrase(settings.master_passphrase_file)
-    if settings.master_key_file is None:
+    if settings.master_key_file is None and uses_local_master(settings):
+        passphrase = read_passphrase(settings.master_passphrase_file)
         create_master_file(settings.master_file, passphrase=passphrase)
     if settings.tier_secret_file is None:
         create_tier_file(settings.tier_file)

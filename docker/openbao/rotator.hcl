@@ -1,0 +1,13 @@
+# What rotation may do with the master key: make versions and bring wraps under the newest, without seeing what is inside.
+#
+#   bao policy write replayvault-rotator rotator.hcl
+#   bao token create -policy=replayvault-rotator -no-default-policy -period=24h
+path "transit/keys/replayvault" {
+  capabilities = ["read"]
+}
+path "transit/keys/replayvault/rotate" {
+  capabilities = ["update"]
+}
+path "transit/rewrap/replayvault" {
+  capabilities = ["update"]
+}

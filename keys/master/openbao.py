@@ -1,0 +1,239 @@
+"""The master key in OpenBao or HashiCorp Vault: a derived key of the transit engine, which never leaves it.
+
+The derivation context is `BLAKE2b-256(person="replayvault-mcx1", data=our context)`: a wrap opens for the patient and
+generation it was made for, and `rewrap` keeps it so without anybody seeing what is inside. (Associated data would be
+lost to `rewrap`, which takes none.)
+
+Invariants:
+- every call has an answer within `LIMIT_S`, whatever the server does; a server that hangs holds a bounded number of
+  threads, and each of them no longer than that;
+- errors are sentences of ours: no token, plaintext or ciphertext is in them;
+- the token stands in a private file, which is read again when it changes; it follows no redirect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import functools
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import hvac
+import requests
+from hvac import exceptions
+
+from keys import contexts
+from keys.digest import blake2b
+from keys.errors import KeyMismatch, KeysError, Malformed, MasterUnavailable, MasterUnusable, NoSuchKey
+from keys.keyfile import read_private_file
+from keys.master.protocol import MasterWrap
+from keys.secret import MasterHalf
+
+PROVIDER: Final = "openbao"
+LIMIT_S: Final = 2.0
+# The default limits on a JSON body let 249 ciphertexts with their contexts through in one call.
+BATCH: Final = 249
+_THREADS: Final = 8
+_CIPHERTEXT: Final = re.compile(r"vault:v(\d{1,9}):[A-Za-z0-9+/=]+", re.ASCII)
+
+_DENIED: Final = "the keeper of the master key refuses our token"
+_SENTENCES: Final[Mapping[type[Exception], str]] = {
+    exceptions.Forbidden: _DENIED,
+    exceptions.Unauthorized: _DENIED,
+    exceptions.VaultDown: "the keeper of the master key is sealed",
+    requests.Timeout: "the keeper of the master key does not answer in time",
+    requests.RequestException: "the keeper of the master key cannot be reached",
+    exceptions.VaultError: "the keeper of the master key does not do its work",
+}
+# What the server says of one ciphertext, in the words of its releases since 2023.
+_REFUSALS: Final = (
+    (
+        "message authentication failed",
+        KeyMismatch,
+        "the wrap is for another patient or generation, or damaged",
+    ),
+    ("encryption key not found", NoSuchKey, "the keeper has no such master key"),
+    ("version is too new", NoSuchKey, "the keeper has no such version of the master key"),
+    ("disallowed by policy", NoSuchKey, "the keeper has retired this version of the master key"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transit:
+    """Where a transit key is, and what opens the door. `rotator_token_file` is for those who may not decrypt."""
+
+    address: str
+    mount: str
+    key: str
+    token_file: Path
+    rotator_token_file: Path | None = None
+    ca_file: Path | None = None
+
+
+class OpenBaoMaster:
+    """A transit key."""
+
+    def __init__(self, transit: Transit) -> None:
+        """Connects when first used."""
+        self._transit = transit
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="openbao")
+        self._own = threading.local()
+
+    @property
+    def provider(self) -> str:
+        """Always `openbao`; HashiCorp Vault answers to it as well."""
+        return PROVIDER
+
+    @property
+    def key_name(self) -> str:
+        """Mount and key."""
+        return f"{self._transit.mount}/{self._transit.key}"
+
+    @property
+    def batch_limit(self) -> int:
+        """`BATCH`."""
+        return BATCH
+
+    async def wrap(self, half: MasterHalf, *, context: bytes) -> MasterWrap:
+        """Wrap under the latest version."""
+        plain = base64.b64encode(half.reveal(to="transit engine")).decode()
+        data = await self._ask("encrypt", {"plaintext": plain, "context": _derived(context)})
+        return self._made(data)
+
+    async def unwrap(self, wrapped: MasterWrap, *, context: bytes) -> MasterHalf:
+        """Open a wrap of this key."""
+        if (wrapped.provider, wrapped.key_name) != (PROVIDER, self.key_name):
+            raise NoSuchKey("the wrap names another master key")
+        question = {"ciphertext": _ciphertext(wrapped), "context": _derived(context)}
+        data = await self._ask("decrypt", question)
+        try:
+            return MasterHalf(base64.b64decode(data["plaintext"], validate=True))
+        except (KeyError, TypeError, ValueError, binascii.Error):
+            raise Malformed("the keeper of the master key answered with something else than a half") from None
+
+    async def rewrap(self, items: Sequence[tuple[MasterWrap, bytes]]) -> Sequence[MasterWrap | KeysError]:
+        """Bring wraps under the latest version inside the server: one answer each."""
+        latest = await self.current_version()
+        due = [each for each in items if each[0].key_version != latest]
+        batch = [{"ciphertext": _text(wrap), "context": _derived(context)} for wrap, context in due]
+        answers = iter((await self._ask("rewrap", {"batch_input": batch}))["batch_results"] if batch else ())
+        return [
+            wrap if wrap.key_version == latest else self._rewrapped(next(answers, None)) for wrap, _ in items
+        ]
+
+    async def current_version(self) -> int:
+        """The latest."""
+        data = await self._call(lambda client: client.read(self._path("keys")), may_rotate=True)
+        if data is None:
+            raise NoSuchKey("the keeper has no such master key")
+        return int(data["data"]["latest_version"])
+
+    async def rotate(self) -> int:
+        """Make a new version."""
+        path = f"{self._path('keys')}/rotate"
+        await self._call(lambda client: client.write_data(path, data={}), may_rotate=True)
+        return await self.current_version()
+
+    async def health(self) -> None:
+        """Returns when a call gets through; raises `MasterUnavailable`."""
+        await self.unwrap(await self.wrap(MasterHalf.generate(), context=b"health"), context=b"health")
+
+    def _rewrapped(self, answer: Any) -> MasterWrap | KeysError:
+        if not isinstance(answer, dict) or answer.get("error") or "ciphertext" not in answer:
+            return _refused(str(answer.get("error", "")) if isinstance(answer, dict) else "")
+        try:
+            return self._made(answer)
+        except KeysError as error:
+            return error
+
+    def _made(self, data: Mapping[str, Any]) -> MasterWrap:
+        found = _CIPHERTEXT.fullmatch(str(data.get("ciphertext")))
+        if found is None:
+            raise MasterUnavailable("the keeper of the master key answered with something else than a wrap")
+        return MasterWrap(PROVIDER, self.key_name, int(found[1]), found[0].encode())
+
+    def _path(self, verb: str) -> str:
+        return f"{self._transit.mount}/{verb}/{self._transit.key}"
+
+    async def _ask(self, verb: str, question: dict[str, Any]) -> dict[str, Any]:
+        path = self._path(verb)
+        answer = await self._call(
+            lambda client: client.write_data(path, data=question), may_rotate=verb == "rewrap"
+        )
+        return dict(answer["data"])
+
+    async def _call(self, work: Callable[[hvac.Client], Any], *, may_rotate: bool) -> Any:
+        loop = asyncio.get_running_loop()
+        call = functools.partial(self._in_thread, work, may_rotate=may_rotate)
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                return await loop.run_in_executor(self._threads, call)
+        except TimeoutError:
+            raise MasterUnavailable("the keeper of the master key does not answer in time") from None
+
+    def _in_thread(self, work: Callable[[hvac.Client], Any], *, may_rotate: bool) -> Any:
+        try:
+            return work(self._client(may_rotate=may_rotate))
+        except exceptions.InvalidRequest as error:
+            raise _refused(" ".join(error.errors or ())) from None
+        except exceptions.InvalidPath:
+            raise NoSuchKey("the keeper has no such transit engine or key") from None
+        except (exceptions.VaultError, requests.RequestException) as error:
+            sentence = next(says for kind, says in _SENTENCES.items() if isinstance(error, kind))
+            raise MasterUnavailable(sentence) from None
+
+    def _client(self, *, may_rotate: bool) -> hvac.Client:
+        transit = self._transit
+        file = transit.rotator_token_file if may_rotate and transit.rotator_token_file else transit.token_file
+        try:
+            token = read_private_file(file).decode("ascii").strip()
+        except UnicodeDecodeError:
+            raise MasterUnusable(f"{file} does not hold a token") from None
+        client: hvac.Client | None = getattr(self._own, "client", None)
+        if client is None:
+            client = self._own.client = _connected(transit)
+        client.token = token
+        return client
+
+
+def _connected(transit: Transit) -> hvac.Client:
+    session = requests.Session()
+    session.trust_env = False  # no proxy, and no credentials of the account that runs us
+    session.verify = str(transit.ca_file) if transit.ca_file else True
+    return hvac.Client(
+        url=transit.address,
+        verify=session.verify,
+        session=session,
+        timeout=LIMIT_S,
+        allow_redirects=False,
+    )
+
+
+def _refused(words: str) -> KeysError:
+    for part, kind, sentence in _REFUSALS:
+        if part in words:
+            return kind(sentence)
+    return Malformed("the keeper of the master key does not take this wrap")
+
+
+def _derived(context: bytes) -> str:
+    digest = blake2b(context, person=contexts.PERSON_MASTER_CONTEXT, size_bytes=32)
+    return base64.b64encode(digest).decode()
+
+
+def _ciphertext(wrapped: MasterWrap) -> str:
+    text = _text(wrapped)
+    if not _CIPHERTEXT.fullmatch(text):
+        raise Malformed("a wrap of the transit engine begins with vault:v and its version")
+    return text
+
+
+def _text(wrapped: MasterWrap) -> str:
+    return wrapped.blob.decode("ascii", errors="replace")

@@ -1,0 +1,144 @@
+"""The product on a real OpenBao: what stops while it hangs and what goes on, and jobs that rotate through it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from keys import halves
+from keys.database import Database
+from keys.keyfile import create_private_file
+from keys.master.local import create_master_file, load_master_file
+from keys.master.openbao import OpenBaoMaster, Transit
+from keys.master.several import Masters
+from keys.tables import patient_keys
+from tests.media import Media
+from tests.rotation.room import Room
+from tests.servers import BaoServer
+from tests.world import Engine, embedded_settings, open_world
+from vault.catalog import key_jobs
+from vault.catalog.key_job_states import JobState
+from vault.catalog.key_jobs import JobKind
+
+
+@pytest.fixture
+def transit(bao: BaoServer, tmp_path: Path) -> Transit:
+    """A key of this test's own."""
+    key = bao.transit_key(f"key-{tmp_path.name.lower().replace('_', '-')[:40]}")
+    create_private_file(tmp_path / "token", bao.root_token.encode())
+    return Transit(address=bao.url, mount="transit", key=key, token_file=tmp_path / "token")
+
+
+async def test_while_it_hangs_live_sessions_play(
+    bao: BaoServer, transit: Transit, tmp_path: Path, media: Media
+) -> None:
+    given = {
+        **embedded_settings(tmp_path / "data"),
+        "master_url": f"openbao+{bao.url}/transit/{transit.key}",
+        "master_token_file": transit.token_file,
+    }
+    async with open_world(Engine.EMBEDDED, given) as world:
+        clinic = await world.backend("clinic")
+        film = await clinic.upload("ann", media.path("audio.webm"))
+        ann = await clinic.sign_in("ann")
+        assert not (tmp_path / "data" / "master.key").exists()
+        bao.pause()
+        try:
+            begun = time.monotonic()
+            answer = await clinic.send("POST", "/v1/sessions", json={"patient": "ann"})
+            assert time.monotonic() - begun < 4.5
+            assert (answer.status, answer.json["code"]) == (503, "unavailable")
+            assert int(answer.headers["Retry-After"]) > 0
+            assert (await ann.get(f"/v1/recordings/{film}/audio.mp4")).status == 200
+            assert (await ann.get("/v1/recordings")).json["recordings"]
+            assert (await clinic.send("POST", "/v1/recordings", json=_announcement("ann"))).status == 503
+        finally:
+            bao.resume()
+        assert (await clinic.sign_in("ann")).token
+        assert world.metric("replayvault_key_mismatch_total") == 0
+
+
+def _announcement(patient: str) -> dict[str, object]:
+    return {"patient": patient, "consultation": "c-while-away", "metadata": {"title": "x"}}
+
+
+async def test_a_rotation_names_the_wrap_that_the_server_refuses(
+    catalog: Database, shares: Database, transit: Transit, tmp_path: Path
+) -> None:
+    """An error inside an answer that is otherwise 200."""
+    room = await Room.open(catalog, shares, tmp_path / "audit", master=OpenBaoMaster(transit))
+    for name in ("ann", "ben", "cleo"):
+        await room.patient(name, recordings=1)
+    async with room.catalog.writing() as connection:
+        of_ann = patient_keys.c.patient == "ann"
+        [(key_id, whole)] = await connection.execute(
+            select(patient_keys.c.key_id, patient_keys.c.wrapped_half).where(of_ann)
+        )
+        await connection.execute(update(patient_keys).where(of_ann).values(wrapped_half=b"vault:v1:AAAA"))
+    job = await room.ask(JobKind.MASTER, base_version=1)
+    assert await room.runner().once()
+    ended = await room.job(job)
+    assert (ended.state, ended.total, ended.done, ended.failed) == (JobState.INCOMPLETE, 3, 2, 1)
+    async with room.catalog.writing() as connection:
+        [error] = await key_jobs.errors_of(connection, job, limit=10)
+        assert (error.item, error.code) == (str(key_id), "Malformed")
+        await connection.execute(update(patient_keys).where(of_ann).values(wrapped_half=whole))
+        await key_jobs.retry(connection, job, now=room.at)
+    assert await room.runner().once()
+    ended = await room.job(job)
+    assert (ended.state, ended.done, ended.failed) == (JobState.DONE, 3, 0)
+    await room.audit.aclose()
+
+
+async def test_a_rotation_waits_for_a_sealed_server(
+    catalog: Database, shares: Database, bao: BaoServer, transit: Transit, tmp_path: Path
+) -> None:
+    room = await Room.open(catalog, shares, tmp_path / "audit", master=OpenBaoMaster(transit))
+    await room.patient("ann", recordings=1)
+    job = await room.ask(JobKind.MASTER, base_version=1)
+    await asyncio.to_thread(bao.seal)
+    try:
+        assert await room.runner().once()
+        waits = await room.job(job)
+        assert waits.state is JobState.QUEUED
+        assert waits.note is not None
+        assert "does not answer" in waits.note
+    finally:
+        await asyncio.to_thread(bao.unseal)
+    room.at = room.at.replace(hour=room.at.hour + 1)
+    assert await room.runner().once()
+    assert (await room.job(job)).state is JobState.DONE
+    await room.audit.aclose()
+
+
+async def test_patient_keys_move_from_a_file_to_the_server(
+    catalog: Database, shares: Database, transit: Transit, tmp_path: Path
+) -> None:
+    create_master_file(tmp_path / "master.key")
+    local = load_master_file(tmp_path / "master.key")
+    before = await Room.open(catalog, shares, tmp_path / "audit", master=local)
+    for name in ("ann", "ben"):
+        await before.patient(name, recordings=2)
+    await before.session("ann", ttl=key_jobs.LEASE)
+    await before.audit.aclose()
+    room = await Room.open(
+        catalog, shares, tmp_path / "audit", master=Masters(OpenBaoMaster(transit), (local,))
+    )
+    room.sessions = before.sessions
+    job = await room.ask(JobKind.REWRAP)
+    assert await room.runner().once()
+    assert (await room.job(job)).done == 2
+    async with room.catalog.reading() as connection:
+        assert [(each.place.provider, each.count) for each in await halves.census(connection)] == [
+            ("openbao", 2)
+        ]
+    await room.audit.aclose()
+    alone = await Room.open(catalog, shares, tmp_path / "audit", master=OpenBaoMaster(transit))
+    alone.sessions, alone.at = before.sessions, before.at
+    await alone.session("ben", ttl=key_jobs.LEASE)
+    assert await alone.everything_opens() == 4
+    await alone.audit.aclose()
