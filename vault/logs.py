@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 
 import structlog
 
@@ -11,6 +13,21 @@ import structlog
 def configure_logs(*, level: int = logging.INFO) -> None:
     """Set structlog up for this process, and silence the libraries' own loggers below WARNING."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
+    _structure(level)
+
+
+@contextlib.contextmanager
+def warnings_aside() -> Iterator[None]:
+    """Warnings on stderr for the length of the block: for commands whose stdout is a result."""
+    before = structlog.get_config()
+    _structure(logging.WARNING)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _structure(level: int) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -281,6 +281,17 @@ async def test_a_closed_log_without_an_anchor_is_told(house: House) -> None:
     assert [fault.kind.value for fault in verdict.faults] == ["unanchored"]
 
 
+@pytest.mark.parametrize(("edit", "state"), [(suffix_rewritten, "forked"), (cut, "truncated")])
+async def test_without_anchors_the_signed_checkpoint_still_tells(
+    house: House, edit: Edit, state: str
+) -> None:
+    """Whoever has the disk and not the key."""
+    for place in ("data/objects", "second"):
+        shutil.rmtree(house.second.parent / place / "audit-anchors")
+    house.file("stream").write_bytes(b"".join(edit(house.lines("stream"))))
+    assert (await house.verify())["stream"].state == state
+
+
 async def test_hosts_are_verified_together(house: House, tmp_path: Path) -> None:
     other = tmp_path / "other-host"
     other.mkdir()

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.audit.entries import event
+from keys.notes import load_audit_key
+from tests.audit.entries import NOW, event
 from tests.audit.house import House
 from vault.audit import anchoring, checkpointing
+from vault.audit.checkpoint import Checkpoint, seal_checkpoint
 from vault.audit.log import AuditLog
 
 
@@ -152,3 +154,38 @@ async def test_a_busy_writer_has_few_anchors_and_a_checkpoint_each_thousand(
         await asyncio.gather(*(log.write(event(number)) for number in range(1500)))
     assert len(list(house.second.rglob("*/" + "?" * 20))) <= 2
     assert (await house.verify())["stream"].state == "anchored"
+
+
+async def test_what_another_key_signed_is_not_carried(tmp_path: Path) -> None:
+    """Whoever may write into the folder and not into the store gets nothing into the store."""
+    house, other = House(tmp_path), House(tmp_path / "other")
+    async with other.writer("control") as log:
+        await until(lambda: other.unanchored == 0)
+        note = log.path.with_suffix(".checkpoint").read_bytes()
+    house.folder.mkdir(parents=True)
+    planted = house.folder / f"{log.path.stem}.checkpoint"
+    planted.write_bytes(note)
+    os.utime(planted, (time.time() - 1000, time.time() - 1000))
+    async with house.writer("stream"):
+        await until(lambda: house.unanchored == 0)
+        await asyncio.sleep(0.2)
+    assert not list(house.second.rglob("*-control-*"))
+    assert (await house.verify())["control"].state == "unknown-key"
+
+
+async def test_an_anchor_that_says_otherwise_is_told_and_kept(tmp_path: Path) -> None:
+    """A machine restored from a snapshot writes the same file a second time: the first anchor stays."""
+    house = House(tmp_path)
+    async with house.writer("stream") as log:
+        await until(lambda: house.unanchored == 0)
+        key = load_audit_key(house.settings.audit_key)
+        before = Checkpoint(writer=log.path.stem, size=3, root=bytes(32), last_hash="ab" * 32, at=NOW)
+        earlier = seal_checkpoint(before, key)
+        anchor = house.second / "audit-anchors" / log.path.stem / f"{3:020}"
+        anchor.write_bytes(earlier)
+        with capture_logs() as told:
+            await asyncio.gather(log.write(event()), log.write(event()))
+            await until(lambda: any("forked" in line["event"] for line in told))
+        assert house.unanchored == 2
+    assert anchor.read_bytes() == earlier
+    assert (await house.verify())["stream"].state == "forked"

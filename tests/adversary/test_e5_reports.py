@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 from collections import Counter
@@ -10,13 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from keys.notes import load_public_keys
 from tests.adversary.conftest import EMBEDDED_ALONE, Scene
 from tests.adversary.evidence import assert_constant
 from tests.adversary.replica import program
 from tests.adversary.test_b3_b4_revoked import views_of
 from vault.audit.incident import incident
+from vault.audit.testimony import gather
+from vault.audit.verifying import verify
 from vault.audit.viewing import Log, Span
 from vault.audit.who_saw import who_saw
+from vault.objects.location import make_store
 
 SIZES = {"360p.mp4": 3 * 16384 + 5, "poster.jpg": 600}
 
@@ -117,3 +122,18 @@ async def test_an_incident_is_what_the_clients_counted(
         str(theirs[1].recording_id): 600,
     }
     assert (await asyncio.to_thread(who_saw, Log(folders), "none")).watchers == {}
+
+
+async def test_the_log_of_a_running_house_is_anchored_in_its_store(scene: Scene) -> None:
+    """On every engine: the anchor of the beginning stands within a second or two, and the log verifies."""
+    settings = scene.world.settings
+    (own,) = settings.audit_folder.glob("*-all-*.jsonl")
+    async with contextlib.aclosing(make_store(settings.objects)) as store, asyncio.timeout(10):
+        while not [name async for name in store.list_anchors() if name.writer == own.stem]:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        keys = await asyncio.to_thread(load_public_keys, settings.audit_public)
+        gathered = await gather([settings.audit_folder], {"store": store}, keys)
+    verdicts = await asyncio.to_thread(lambda: list(verify([settings.audit_folder], gathered)))
+    assert gathered.unread == []
+    assert {verdict.writer: verdict.faults for verdict in verdicts}[own.stem] == []
+    assert next(verdict for verdict in verdicts if verdict.writer == own.stem).anchored > 0

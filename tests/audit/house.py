@@ -33,7 +33,7 @@ class House:
     def __init__(self, root: Path, **given: Any) -> None:
         self.second = root / "second"
         given.setdefault("audit_anchor_dir", self.second)
-        self.second.mkdir(exist_ok=True)
+        self.second.mkdir(parents=True, exist_ok=True)
         self.settings = load(AllSettings, {}, data_dir=root / "data", **given)
         self.folder = self.settings.audit_folder
         self.metrics = Metrics()

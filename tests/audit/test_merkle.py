@@ -106,3 +106,12 @@ def test_a_leaf_that_is_not_there_is_no_question(size: int) -> None:
 def test_a_node_cannot_pass_for_a_leaf() -> None:
     one, other = leaf_hash(b"1"), leaf_hash(b"2")
     assert leaf_hash(one + other) != naive([b"1", b"2"])
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+def test_a_proof_that_ends_below_the_root_is_refused(size: int) -> None:
+    """A full tree's proof, said to be one of a tree with a leaf more: right as far as it goes."""
+    leaves = [leaf_hash(bytes([number])) for number in range(size)]
+    root = naive([bytes([number]) for number in range(size)])
+    with pytest.raises(ProofRefused):
+        verify_inclusion(leaves[0], inclusion_proof(leaves, 0), index=0, size=size + 1, root=root)

@@ -15,10 +15,11 @@ NOBODY = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
 
 
 def digest(desk: Desk) -> dict[str, str]:
-    """Everything in the data folder that a dry run must leave alone; the audit log is written by each command."""
+    """Everything in the data folder that a dry run must leave alone; the running server writes its audit log."""
     data = desk.server.data
-    files = [path for path in data.rglob("*") if path.is_file() and not path.is_relative_to(data / "valkey")]
-    kept = [path for path in files if path.suffix != ".jsonl" and "-shm" not in path.name]
+    moving = [data / "valkey", data / "audit", data / "objects" / "audit-anchors"]
+    files = [path for path in data.rglob("*") if path.is_file() and "-shm" not in path.name]
+    kept = [path for path in files if not any(path.is_relative_to(each) for each in moving)]
     return {str(path.relative_to(data)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
 
 

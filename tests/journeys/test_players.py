@@ -244,7 +244,8 @@ async def test_the_browser_keeps_no_token_and_no_media(clinic: Clinic, page: Pag
 
 
 async def test_a_list_that_is_stopped_says_so_and_what_plays_goes_on(clinic: Clinic, page: Page) -> None:
-    await _sign_in(page, clinic.ben)
+    backend = await clinic.world.backend("clinic")
+    await _sign_in(page, await backend.sign_in("patient-b"))
     await page.locator("#cards .card").click()
     await _wait(page, "v.currentTime > 0.5")
     await open_breaker(clinic.world.settings, reason="a test", warn=pytest.fail)

@@ -35,6 +35,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
     lines = io.StringIO()
+    structlog.reset_defaults()  # a command that ran in this process before may have silenced it
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(lines), cache_logger_on_first_use=False)
     yield lines
     structlog.reset_defaults()

@@ -103,6 +103,8 @@ def _key_files(settings: CommonSettings) -> Iterator[tuple[str, Path, bool]]:
             yield "master passphrase", settings.master_passphrase_file, True
     if isinstance(settings, ServeSettings):
         yield "tier secret", settings.tier_file, settings.tier_secret_file is not None
+    if settings.audit_key_file is not None or settings.audit_key.exists():
+        yield "audit key", settings.audit_key, settings.audit_key_file is not None
     if isinstance(settings, WorkerSettings):
         yield "worker key", settings.worker_file, settings.worker_key_file is not None
 

@@ -33,6 +33,7 @@ from vault.cli.guards import Guard, guarded
 from vault.cli.output import emit, json_option, say, table
 from vault.cli.saving import hand_out, save_option
 from vault.cli.words import DURATION, IDENTIFIER
+from vault.logs import warnings_aside
 from vault.objects.location import make_store
 from vault.settings import AllSettings
 
@@ -173,11 +174,12 @@ async def _revoke(settings: AllSettings, row: ServiceTokenRow) -> None:
 async def _audited(settings: AllSettings) -> AsyncIterator[tuple[Database, AuditLog]]:
     async with opened_catalog(settings) as catalog:
         store = make_store(settings.objects)
-        async with (
-            contextlib.aclosing(store),
-            audited(settings, role="operator", store=store, clock=utc_now) as audit,
-        ):
-            yield catalog, audit
+        with warnings_aside():
+            async with (
+                contextlib.aclosing(store),
+                audited(settings, role="operator", store=store, clock=utc_now) as audit,
+            ):
+                yield catalog, audit
 
 
 def _event(action: Action, row: ServiceTokenRow) -> Event:
