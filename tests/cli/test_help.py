@@ -24,6 +24,7 @@ from vault.settings import AllSettings, SettingsError, StreamSettings, load
 ROOT = Path(__file__).parents[2]
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S*")
 _FILE = re.compile(r"[\w./-]+\.(webm|token|json)")
+_A_UUID = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
 _SHELL = {"|", "||", ">", "<", "&&", ";"}
 
 
@@ -80,7 +81,9 @@ def test_an_example_is_a_command_that_exists(
     for file in _FILE.finditer(line):
         if not file[0].startswith("/"):
             (tmp_path / file[0]).touch()
-    parse(line.replace("$OBJECT", "object").replace("OBJECT", "object"))
+    for variable, value in (("$JOB", _A_UUID), ("$OBJECT", "object"), ("OBJECT", "object")):
+        line = line.replace(variable, value)
+    parse(line)
 
 
 def test_a_wrong_example_would_be_noticed() -> None:

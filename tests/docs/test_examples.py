@@ -18,7 +18,7 @@ from tests.media import Media
 from tests.world import Engine, World, embedded_settings, open_world
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/backends.md", "docs/apps.md", "docs/operators.md")
+PAGES = ("README.md", "docs/backends.md", "docs/apps.md", "docs/operators.md", "docs/operations.md")
 BLOCK_TIMEOUT_S = 60
 
 _BLOCK = re.compile(r"(<!-- shown only: [^>]+-->\n+)?```(sh|python)\n(.*?)```", re.DOTALL)
