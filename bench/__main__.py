@@ -11,11 +11,12 @@ from typing import Final
 
 import structlog
 
-from bench import audit, memory, seek
+from bench import audit, memory, rotation, seek
 
 _BENCHMARKS: Final[dict[str, Callable[[], Awaitable[bool]]]] = {
     "audit": audit.measure,
     "memory": memory.measure,
+    "rotation": rotation.measure,
     "seek": seek.measure,
 }
 
