@@ -43,6 +43,7 @@ BATCH: Final = 249
 _THREADS: Final = 8
 _CIPHERTEXT: Final = re.compile(r"vault:v(\d{1,9}):[A-Za-z0-9+/=]+", re.ASCII)
 
+_STRANGE: Final = "the keeper of the master key answered with something else than was asked for"
 _DENIED: Final = "the keeper of the master key refuses our token"
 _SENTENCES: Final[Mapping[type[Exception], str]] = {
     exceptions.Forbidden: _DENIED,
@@ -50,6 +51,7 @@ _SENTENCES: Final[Mapping[type[Exception], str]] = {
     exceptions.VaultDown: "the keeper of the master key is sealed",
     requests.Timeout: "the keeper of the master key does not answer in time",
     requests.RequestException: "the keeper of the master key cannot be reached",
+    OSError: "the keeper of the master key cannot be reached: is REPLAYVAULT_MASTER_CA_FILE readable?",
     exceptions.VaultError: "the keeper of the master key does not do its work",
 }
 # What the server says of one ciphertext, in the words of its releases since 2023.
@@ -109,31 +111,36 @@ class OpenBaoMaster:
 
     async def unwrap(self, wrapped: MasterWrap, *, context: bytes) -> MasterHalf:
         """Open a wrap of this key."""
-        if (wrapped.provider, wrapped.key_name) != (PROVIDER, self.key_name):
-            raise NoSuchKey("the wrap names another master key")
-        question = {"ciphertext": _ciphertext(wrapped), "context": _derived(context)}
+        question = {"ciphertext": self._ciphertext(wrapped), "context": _derived(context)}
         data = await self._ask("decrypt", question)
         try:
             return MasterHalf(base64.b64decode(data["plaintext"], validate=True))
         except (KeyError, TypeError, ValueError, binascii.Error):
-            raise Malformed("the keeper of the master key answered with something else than a half") from None
+            raise MasterUnavailable(_STRANGE) from None
 
     async def rewrap(self, items: Sequence[tuple[MasterWrap, bytes]]) -> Sequence[MasterWrap | KeysError]:
         """Bring wraps under the latest version inside the server: one answer each."""
         latest = await self.current_version()
-        due = [each for each in items if each[0].key_version != latest]
-        batch = [{"ciphertext": _text(wrap), "context": _derived(context)} for wrap, context in due]
-        answers = iter((await self._ask("rewrap", {"batch_input": batch}))["batch_results"] if batch else ())
-        return [
-            wrap if wrap.key_version == latest else self._rewrapped(next(answers, None)) for wrap, _ in items
+        answers: list[MasterWrap | KeysError | None] = [self._settled(wrap, latest) for wrap, _ in items]
+        due = [at for at, answer in enumerate(answers) if answer is None]
+        batch = [
+            {"ciphertext": self._ciphertext(items[at][0]), "context": _derived(items[at][1])} for at in due
         ]
+        results = (await self._ask("rewrap", {"batch_input": batch})).get("batch_results") if batch else []
+        if not isinstance(results, list) or len(results) != len(due):
+            raise MasterUnavailable(_STRANGE)
+        moved = dict(zip(due, map(self._rewrapped, results), strict=True))
+        return [moved[at] if answer is None else answer for at, answer in enumerate(answers)]
 
     async def current_version(self) -> int:
         """The latest."""
         data = await self._call(lambda client: client.read(self._path("keys")), may_rotate=True)
         if data is None:
             raise NoSuchKey("the keeper has no such master key")
-        return int(data["data"]["latest_version"])
+        version = _data(data).get("latest_version")
+        if type(version) is not int:
+            raise MasterUnavailable(_STRANGE)
+        return version
 
     async def rotate(self) -> int:
         """Make a new version."""
@@ -144,6 +151,23 @@ class OpenBaoMaster:
     async def health(self) -> None:
         """Returns when a call gets through; raises `MasterUnavailable`."""
         await self.unwrap(await self.wrap(MasterHalf.generate(), context=b"health"), context=b"health")
+
+    def _settled(self, wrap: MasterWrap, latest: int) -> MasterWrap | KeysError | None:
+        """A wrap that is not to be sent: it is no wrap of this key, or under the latest version already."""
+        try:
+            self._ciphertext(wrap)
+        except KeysError as error:
+            return error
+        return wrap if wrap.key_version == latest else None
+
+    def _ciphertext(self, wrapped: MasterWrap) -> str:
+        """The server's own text; raises `NoSuchKey` or `Malformed`, also where the row names another version."""
+        if (wrapped.provider, wrapped.key_name) != (PROVIDER, self.key_name):
+            raise NoSuchKey("the wrap names another master key")
+        found = _CIPHERTEXT.fullmatch(wrapped.blob.decode("ascii", errors="replace"))
+        if found is None or int(found[1]) != wrapped.key_version:
+            raise Malformed("a wrap of the transit engine begins with vault:v and its version")
+        return found[0]
 
     def _rewrapped(self, answer: Any) -> MasterWrap | KeysError:
         if not isinstance(answer, dict) or answer.get("error") or "ciphertext" not in answer:
@@ -156,7 +180,7 @@ class OpenBaoMaster:
     def _made(self, data: Mapping[str, Any]) -> MasterWrap:
         found = _CIPHERTEXT.fullmatch(str(data.get("ciphertext")))
         if found is None:
-            raise MasterUnavailable("the keeper of the master key answered with something else than a wrap")
+            raise MasterUnavailable(_STRANGE)
         return MasterWrap(PROVIDER, self.key_name, int(found[1]), found[0].encode())
 
     def _path(self, verb: str) -> str:
@@ -167,7 +191,7 @@ class OpenBaoMaster:
         answer = await self._call(
             lambda client: client.write_data(path, data=question), may_rotate=verb == "rewrap"
         )
-        return dict(answer["data"])
+        return _data(answer)
 
     async def _call(self, work: Callable[[hvac.Client], Any], *, may_rotate: bool) -> Any:
         loop = asyncio.get_running_loop()
@@ -185,7 +209,7 @@ class OpenBaoMaster:
             raise _refused(" ".join(error.errors or ())) from None
         except exceptions.InvalidPath:
             raise NoSuchKey("the keeper has no such transit engine or key") from None
-        except (exceptions.VaultError, requests.RequestException) as error:
+        except (exceptions.VaultError, OSError) as error:  # what requests raises is an OSError, too
             sentence = next(says for kind, says in _SENTENCES.items() if isinstance(error, kind))
             raise MasterUnavailable(sentence) from None
 
@@ -194,8 +218,10 @@ class OpenBaoMaster:
         file = transit.rotator_token_file if may_rotate and transit.rotator_token_file else transit.token_file
         try:
             token = read_private_file(file).decode("ascii").strip()
-        except UnicodeDecodeError:
-            raise MasterUnusable(f"{file} does not hold a token") from None
+        except (MasterUnusable, UnicodeDecodeError):
+            raise MasterUnavailable(
+                f"{file} holds no token that can be read, or others may read it"
+            ) from None
         client: hvac.Client | None = getattr(self._own, "client", None)
         if client is None:
             client = self._own.client = _connected(transit)
@@ -228,12 +254,8 @@ def _derived(context: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
-def _ciphertext(wrapped: MasterWrap) -> str:
-    text = _text(wrapped)
-    if not _CIPHERTEXT.fullmatch(text):
-        raise Malformed("a wrap of the transit engine begins with vault:v and its version")
-    return text
-
-
-def _text(wrapped: MasterWrap) -> str:
-    return wrapped.blob.decode("ascii", errors="replace")
+def _data(answer: Any) -> dict[str, Any]:
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, dict):
+        raise MasterUnavailable(_STRANGE)  # a redirect, or the page of a proxy
+    return data

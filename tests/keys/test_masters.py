@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 import uuid
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from keys.errors import KeyMismatch, Malformed, MasterUnavailable, NoSuchKey
 from keys.keyfile import create_private_file
@@ -130,8 +132,50 @@ async def test_what_is_no_wrap_is_refused(master: Master, blob: bytes) -> None:
 async def test_a_version_that_is_not_there(master: Master) -> None:
     wrap = await master.wrap(MasterHalf.generate(), context=HERE)
     blob = wrap.blob.replace(b"vault:v1:", b"vault:v7:")
+    missing = MasterWrap(wrap.provider, wrap.key_name, 7, blob)
     with pytest.raises(NoSuchKey):
-        await master.unwrap(MasterWrap(wrap.provider, wrap.key_name, 7, blob), context=HERE)
+        await master.unwrap(missing, context=HERE)
+    [refused] = await master.rewrap([(missing, HERE)])
+    assert isinstance(refused, NoSuchKey)
+
+
+async def test_a_row_that_names_another_version_or_key_is_not_taken_for_moved(
+    bao: BaoServer, tmp_path: Path
+) -> None:
+    """Otherwise the census would count it where it is not."""
+    master = _openbao(bao, tmp_path)
+    old = await master.wrap(MasterHalf.generate(), context=HERE)
+    version = await master.rotate()
+    lying = MasterWrap(old.provider, old.key_name, version, old.blob)
+    foreign = MasterWrap("local", old.key_name, version, old.blob)
+    [first, second] = await master.rewrap([(lying, HERE), (foreign, HERE)])
+    assert (type(first), type(second)) == (Malformed, NoSuchKey)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>a proxy's page</html>", b"[]", b'{"data": null}', b'{"data": {}}']
+)
+async def test_an_answer_that_is_none_is_no_answer(bao: BaoServer, tmp_path: Path, body: bytes) -> None:
+    async def answers(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answers)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    place = dataclasses.replace(transit(bao, tmp_path), address=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    master = OpenBaoMaster(place)
+    wrap = MasterWrap("openbao", master.key_name, 1, b"vault:v1:AAAA")
+    for work in (
+        master.wrap(MasterHalf.generate(), context=HERE),
+        master.unwrap(wrap, context=HERE),
+        master.rewrap([(wrap, HERE)]),
+        master.current_version(),
+    ):
+        with pytest.raises((MasterUnavailable, NoSuchKey)):
+            await work
+    await runner.cleanup()
 
 
 async def test_a_local_version_that_another_process_made_is_noticed(tmp_path: Path) -> None:
@@ -246,7 +290,9 @@ class TestAway:
         master = OpenBaoMaster(transit(bao, tmp_path, token=wrong))
         assert await self.refused(master) == "the keeper of the master key refuses our token"
         assert wrong not in repr(master)
-        (tmp_path / "control").write_bytes(bao.root_token.encode())
+        (tmp_path / "control").rename(tmp_path / "gone")
+        assert "no token" in await self.refused(master)
+        create_private_file(tmp_path / "control", bao.root_token.encode())
         await master.wrap(MasterHalf.generate(), context=HERE)
 
     async def test_a_key_that_is_not_there_is_not_made(self, bao: BaoServer, tmp_path: Path) -> None:
