@@ -47,6 +47,8 @@ OPENS: Final = 5_000
 LEAST_WRAPS_PER_S, LEAST_HALVES_PER_S = 10_000, 3_000
 MOST_CENSUS_S, MOST_OPEN_US, MOST_GROWTH_MB = 5.0, 100.0, 50.0
 _ROWS: Final = 5_000
+_ROWS_IN_SQL: Final = 50_000
+_CENSUS_PATIENTS: Final = 50_000
 
 
 async def measure() -> bool:
@@ -93,9 +95,11 @@ async def _halves(postgres: PostgresServer, folder: Path) -> bool:
 
 async def _census(postgres: PostgresServer) -> bool:
     async with _catalog(postgres) as catalog:
-        async with catalog.writing() as connection:
-            for statement in _MANY:
-                await connection.execute(text(statement), {"count": CENSUS, "patients": CENSUS // 20})
+        for statement, count in zip(_MANY, (_CENSUS_PATIENTS, CENSUS, CENSUS), strict=True):
+            for first in range(1, count + 1, _ROWS_IN_SQL):
+                numbers = {"first": first, "last": min(first + _ROWS_IN_SQL - 1, count)}
+                async with catalog.writing() as connection:
+                    await connection.execute(text(statement), numbers)
         async with catalog.writing() as connection:
             await connection.execute(text("ANALYZE"))
         begun_s = time.monotonic()
@@ -256,14 +260,14 @@ _MANY: Final = (
     INSERT INTO patient_keys (tenant, patient, generation, key_id, state, provider, master_name, master_version,
                               wrapped_half, created_at, state_since)
     SELECT 'clinic', 'p-' || n, 1, md5('k' || n)::uuid, 'active', 'local', 'local', 1, '\\x00', now(), now()
-    FROM generate_series(1, CAST(:patients AS integer)) AS n""",
+    FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS n""",
     """
     INSERT INTO recordings (id, tenant, patient, consultation, key_id, state, created_at, metadata)
-    SELECT md5('r' || n)::uuid, 'clinic', 'p-' || n % :patients + 1, 'c-' || n, md5('x' || n)::uuid, 'published',
+    SELECT md5('r' || n)::uuid, 'clinic', 'p-' || n % 50000 + 1, 'c-' || n, md5('x' || n)::uuid, 'published',
            now(), '\\x00'
-    FROM generate_series(1, CAST(:count AS integer)) AS n""",
+    FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS n""",
     """
     INSERT INTO recording_wraps (recording_id, patient_key_id, generation, wrapped, created_at)
-    SELECT md5('r' || n)::uuid, md5('k' || n % :patients + 1)::uuid, 1, '\\x00', now()
-    FROM generate_series(1, CAST(:count AS integer)) AS n""",
+    SELECT md5('r' || n)::uuid, md5('k' || n % 50000 + 1)::uuid, 1, '\\x00', now()
+    FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS n""",
 )
