@@ -38,6 +38,21 @@ class Database:
             yield connection
 
     @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """As `reading`, and all questions see one and the same moment, whatever is committed meanwhile.
+
+        For whoever compares two answers: a recording that is deleted between them must not look misrouted.
+        """
+        async with _translated(), self._still().connect() as connection:
+            yield connection
+
+    def _still(self) -> AsyncEngine:
+        # SQLite's transactions are snapshots anyway, and know no other kind.
+        if self.engine.dialect.name == "sqlite":
+            return self.engine
+        return self.engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits at the end of the block; raises `DatabaseUnavailable`."""
         writer = self.engine.execution_options(**{_WRITES: True})

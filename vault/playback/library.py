@@ -68,7 +68,7 @@ class Library:
         authorize.require_list(holder)
         await self.alarm.breaker.require_closed()
         after = None if cursor is None else parse_cursor(cursor)
-        async with self.catalog.reading() as connection:
+        async with self.catalog.snapshot() as connection:
             rows = await recordings.shelf(
                 connection, holder.tenant, holder.patient, limit=limit + 1, after=after
             )

@@ -114,7 +114,7 @@ class Opening:
             raise DamagedObject("the recording's wrap is damaged") from None
 
     async def _row(self, recording_id: RecordingId) -> tuple[RecordingRow, tuple[RecordingWrap, ...]]:
-        async with self.catalog.reading() as connection:
+        async with self.catalog.snapshot() as connection:
             row = await recordings.by_id(connection, recording_id)
             if row.state is not RecordingState.PUBLISHED:
                 raise UnknownRecording("not published")

@@ -192,7 +192,7 @@ class Mint:
         Raises `UnknownRecording`, `NotYours`, `KeyMismatch`, `PatientErased`, or `WrongState` (hers, not published).
         """
         now = self.clock()
-        async with self.catalog.reading() as connection:
+        async with self.catalog.snapshot() as connection:
             row = await recordings.by_id(connection, recording_id)
             wraps = (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
         require_own(row, tenant, holder)
