@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NewType
 
 from sqlalchemy import ColumnElement, Label, and_, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys.ids import PatientRef, TenantId
+from keys.ids import PatientRef, RecordingId, TenantId
 from vault.catalog.errors import LostClaim, UnknownJob, WrongState
 from vault.catalog.key_job_states import JobState, sources_of
 from vault.catalog.tables import key_job_errors, key_jobs
@@ -41,7 +42,10 @@ class JobKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """One job. `tenant` and `patient` narrow it; `hours` is a part of the day in UTC, `22:00-06:00`."""
+    """One job. `tenant`, `patient` and `recording_id` narrow it; `hours` is a part of the day in UTC, `22:00-06:00`.
+
+    `options` is what else its kind takes, plain values only.
+    """
 
     job_id: JobId
     kind: JobKind
@@ -51,6 +55,9 @@ class JobRow:
     base_version: int | None
     requested_by: str
     requested_at: dt.datetime
+    recording_id: RecordingId | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    approved_by: str | None = None
     started_at: dt.datetime | None = None
     ended_at: dt.datetime | None = None
     total: int | None = None
@@ -101,6 +108,7 @@ async def ask(connection: AsyncConnection, job: JobRow) -> None:
         key_jobs.c.kind == job.kind.value,
         key_jobs.c.tenant.is_not_distinct_from(job.tenant),
         key_jobs.c.patient.is_not_distinct_from(job.patient),
+        key_jobs.c.recording_id.is_not_distinct_from(job.recording_id),
         key_jobs.c.state.in_((JobState.QUEUED.value, JobState.RUNNING.value, JobState.PAUSED.value)),
     )
     if await connection.scalar(select(same)):
@@ -112,6 +120,8 @@ async def ask(connection: AsyncConnection, job: JobRow) -> None:
             state=JobState.QUEUED.value,
             tenant=job.tenant,
             patient=job.patient,
+            recording_id=job.recording_id,
+            options=json.dumps(dict(job.options)) if job.options else None,
             base_version=job.base_version,
             requested_by=job.requested_by,
             requested_at=job.requested_at,
@@ -285,6 +295,9 @@ def _job(row: Mapping[Any, Any]) -> JobRow:
         base_version=row["base_version"],
         requested_by=row["requested_by"],
         requested_at=row["requested_at"],
+        recording_id=None if row["recording_id"] is None else RecordingId(row["recording_id"]),
+        options=json.loads(row["options"] or "{}"),
+        approved_by=row["approved_by"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         total=row["total"],

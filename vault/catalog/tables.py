@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -32,7 +33,18 @@ patients = Table(
     reference("patient", primary_key=True),
     # Raised to end every session of the patient at once, whatever Redis holds.
     Column("epoch", Integer, nullable=False),
+    Column("retention_class", String(64)),  # the tenant's default where none is named
     Column("created_at", Moment, nullable=False),
+)
+
+# How long a tenant keeps recordings: whoever is past it is proposed for erasure, never erased.
+retention_classes = Table(
+    "retention_classes",
+    catalog_metadata,
+    reference("tenant", primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("keep_days", Integer, nullable=False),
+    Column("is_default", Boolean, nullable=False),
 )
 
 consultations = Table(
@@ -132,9 +144,12 @@ key_jobs = Table(
     Column("state", String(16), nullable=False),
     reference("tenant", nullable=True),
     reference("patient", nullable=True),
+    Column("recording_id", Uuid),
+    Column("options", String(500)),  # what else was asked for, as JSON
     Column("base_version", Integer),  # the master key's version when a rotation of it was asked for
     Column("requested_by", String(64), nullable=False),
     Column("requested_at", Moment, nullable=False),
+    Column("approved_by", String(64)),
     Column("started_at", Moment),
     Column("ended_at", Moment),
     Column("total", Integer),

@@ -32,6 +32,8 @@ def document_of(job: JobRow) -> dict[str, Any]:
         "state": job.state.value,
         "tenant": job.tenant,
         "patient": job.patient,
+        "recording": None if job.recording_id is None else str(job.recording_id),
+        "options": dict(job.options),
         "total": job.total,
         "done": job.done,
         "failed": job.failed,

@@ -1,0 +1,116 @@
+"""Asking for a job on keys: at what pace, in which part of the day, and whether to stay until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import click
+
+from keys import halves
+from keys.database import Database
+from vault.app.ground import utc_now
+from vault.catalog import key_jobs
+from vault.catalog.key_job_states import JobState
+from vault.catalog.key_jobs import JobId, JobKind, JobRow
+from vault.catalog.rotation import Scope
+from vault.cli.databases import opened_catalog
+from vault.cli.exits import Exit
+from vault.cli.guards import Guard
+from vault.cli.job_progress import document_of, exit_of_job, watched
+from vault.cli.output import emit, pairs, say
+from vault.rotation.hours import Hours
+from vault.settings import AllSettings
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast, when, and whether to wait for the end."""
+
+    rate_per_s: float | None
+    hours: str | None
+    wait: bool
+
+
+def paced(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--rate`, `--hours` and `--wait`."""
+    options = (
+        click.option(
+            "--rate", "rate", type=click.FloatRange(min=0.01), help="At most so many items a second."
+        ),
+        click.option("--hours", help="Only in this part of the day, in UTC: 22:00-06:00."),
+        click.option("--wait", is_flag=True, help="Stay until it is done; exit code 5 where items failed."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def ask_for(settings: AllSettings, job: JobRow, *, wait: bool, as_json: bool) -> None:
+    """Write a job down, stay for its end where that is wanted, and leave with its exit code."""
+    asyncio.run(_ask(settings, job))
+    if wait:
+        job = asyncio.run(watched(settings, job.job_id, shown=not as_json))
+    emit(
+        document_of(job),
+        as_json=as_json,
+        people=lambda: say(f"job {job.job_id} is {job.state.value}: replayvault jobs watch {job.job_id}"),
+    )
+    sys.exit(int(exit_of_job(job) if wait else Exit.OK))
+
+
+def new_job(kind: JobKind, scope: Scope, pace: Pace) -> JobRow:
+    """A job that an operator asks for now; raises `MalformedHours`."""
+    return JobRow(
+        job_id=JobId(uuid.uuid4()),
+        kind=kind,
+        state=JobState.QUEUED,
+        tenant=scope.tenant,
+        patient=scope.patient,
+        base_version=None,
+        requested_by="operator",
+        requested_at=utc_now(),
+        rate_per_s=pace.rate_per_s,
+        hours=None if pace.hours is None else str(Hours.parse(pace.hours)),
+    )
+
+
+def ask_for_master(guard: Guard, settings: AllSettings, kind: JobKind, pace: Pace, *, as_json: bool) -> None:
+    """Wrap patient keys anew, after a question; or only say how many that would be."""
+    job = new_job(kind, Scope(), pace)
+    plan = asyncio.run(_master_plan(settings, kind))
+    if guard.dry_run:
+        emit({"would_rewrap": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))
+        return
+    guard.ask("rotate", about=f"{plan['patient keys']} patient keys are wrapped anew.")
+    ask_for(settings, job, wait=pace.wait, as_json=as_json)
+
+
+async def _ask(settings: AllSettings, job: JobRow) -> None:
+    async with opened_catalog(settings) as catalog:
+        asked = replace(job, base_version=await _newest_version(catalog))
+        async with catalog.writing() as connection:
+            await key_jobs.ask(connection, asked)
+
+
+async def _newest_version(catalog: Database) -> int:
+    """The newest version that anything stands under: whoever finds that one current has to make the next."""
+    async with catalog.reading() as connection:
+        return max((each.place.key_version for each in await halves.census(connection)), default=0)
+
+
+async def _master_plan(settings: AllSettings, kind: JobKind) -> dict[str, Any]:
+    async with opened_catalog(settings) as catalog, catalog.reading() as connection:
+        under = await halves.census(connection)
+    versions = {f"{e.place.provider} {e.place.key_name} v{e.place.key_version}": e.count for e in under}
+    return {
+        "new version": kind is JobKind.MASTER,
+        "patient keys": sum(each.count for each in under),
+        **versions,
+    }

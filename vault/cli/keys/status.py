@@ -1,0 +1,59 @@
+"""`replayvault keys status`: how many keys there are, and how much stands under them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keys import halves
+from vault.catalog import rotation
+from vault.cli.databases import opened_catalog
+from vault.cli.examples import Exampled
+from vault.cli.exits import sentences
+from vault.cli.ground import data_dir_option, operator_settings
+from vault.cli.output import emit, json_option, say, table
+from vault.settings import AllSettings
+
+
+@click.command(cls=Exampled, examples=("replayvault keys status", "replayvault keys status --json"))
+@json_option
+@data_dir_option
+def status(data_dir: Path | None, *, as_json: bool) -> None:
+    """Count keys: patient keys under each version of each master key, and recordings under patient keys."""
+    with sentences():
+        document = asyncio.run(_status(operator_settings(data_dir=data_dir)))
+        emit(document, as_json=as_json, people=lambda: _show_status(document))
+
+
+async def _status(settings: AllSettings) -> dict[str, Any]:
+    async with opened_catalog(settings) as catalog, catalog.reading() as connection:
+        under = await halves.census(connection)
+        states = await rotation.census(connection)
+    return {
+        "master": [
+            {
+                "provider": each.place.provider,
+                "key": each.place.key_name,
+                "version": each.place.key_version,
+                "patient_keys": each.count,
+                "oldest": each.oldest_at,
+            }
+            for each in under
+        ],
+        "patient": [
+            {"state": each.state, "keys": each.keys, "recordings": each.recordings} for each in states
+        ],
+    }
+
+
+def _show_status(document: dict[str, Any]) -> None:
+    rows = [
+        [row[name] for name in ("provider", "key", "version", "patient_keys", "oldest")]
+        for row in document["master"]
+    ]
+    table(("master key", "name", "version", "patient keys", "oldest"), rows)
+    say("")
+    table(("patient keys", "keys", "recordings"), [list(row.values()) for row in document["patient"]])
