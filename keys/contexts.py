@@ -11,6 +11,7 @@ Notation: `LP(x)` is a two-byte big-endian length followed by the UTF-8 bytes of
 from __future__ import annotations
 
 import struct
+import uuid
 from typing import Final
 
 from keys.errors import Malformed
@@ -23,6 +24,7 @@ PATIENT_KEY: Final = b"replayvault/patient-key/v1"
 MASTER_KEY: Final = b"replayvault/master-key/v1"
 METADATA: Final = b"replayvault/metadata/v1"
 SUMMARY: Final = b"replayvault/summary/v1"
+TOMBSTONE: Final = b"replayvault/tombstone/v1"
 # The `label` field of a worker handover, which is JSON in a sealed box.
 HANDOVER: Final = "replayvault/handover/v1"
 
@@ -39,6 +41,8 @@ PERSON_PSEUDONYM: Final = b"replayvault-psd1"
 PERSON_AUDIT_CHAIN: Final = b"replayvault-aud1"
 PERSON_AUDIT_TREE: Final = b"replayvault-mkl1"
 PERSON_IDEMPOTENCY: Final = b"replayvault-idm1"
+PERSON_TOMBSTONE: Final = b"replayvault-tmb1"
+PERSON_ERASURE: Final = b"replayvault-ers1"
 
 _LENGTH: Final = struct.Struct(">H")
 _NUMBER: Final = struct.Struct(">I")
@@ -112,3 +116,8 @@ def recording_data_context(
 ) -> bytes:
     """Context of data sealed under a recording key; `label` is `METADATA` or `SUMMARY`."""
     return label + b"\0" + lp(tenant) + lp(patient) + recording_id.bytes + recording_key_id.bytes
+
+
+def tombstone_context(erasure_id: uuid.UUID) -> bytes:
+    """Context of an erased patient's tombstone."""
+    return TOMBSTONE + b"\0" + erasure_id.bytes

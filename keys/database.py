@@ -64,6 +64,22 @@ class Database:
         async with self.reading() as connection:
             await connection.execute(select(1))
 
+    async def scrub(self, table: str) -> None:
+        """Drop what the engine still keeps of rows that were deleted from `table`; raises `DatabaseUnavailable`.
+
+        SQLite overwrites what is deleted (`secure_delete`), and its log is cut here. PostgreSQL reclaims dead rows;
+        its own log keeps them until it is recycled, and so do archives and backups.
+        """
+        if self.engine.dialect.name == "sqlite":
+            async with _translated(), self.engine.connect() as connection:
+                raw = await connection.get_raw_connection()  # a log is not cut inside a transaction
+                assert raw.driver_connection is not None  # noqa: S101 - it was just opened
+                await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return
+        alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        async with _translated(), alone.connect() as connection:
+            await connection.exec_driver_sql(f'VACUUM "{table}"')
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()

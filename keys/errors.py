@@ -10,6 +10,9 @@ KeysError
 │   └── WrongKind          a ticket where a session is due, or the reverse
 ├── NoSuchKey              the key that the bytes name is not at hand
 ├── PatientErased          the patient's erasure share is destroyed
+├── ErasurePending         the patient is about to be erased, and takes in nothing new
+├── ErasureRefused         an erasure that cannot be asked for, cancelled or approved as it stands
+├── UnknownErasure         no such erasure or legal hold
 ├── KeyConflict            another writer was first
 ├── DatabaseUnavailable    catalog or share store do not answer
 ├── MasterUnavailable      the KMS cannot be reached or refuses
@@ -57,6 +60,18 @@ class NoSuchKey(KeysError):
 
 class PatientErased(KeysError):
     """The patient's erasure share is gone, and with it every key of the patient."""
+
+
+class ErasurePending(KeysError):
+    """An erasure of the patient waits for its time: what would be taken in now would be lost."""
+
+
+class ErasureRefused(KeysError):
+    """An erasure that cannot be asked for, cancelled, approved or held as things stand; the message says why."""
+
+
+class UnknownErasure(KeysError):
+    """There is no such erasure or legal hold."""
 
 
 class KeyConflict(KeysError):

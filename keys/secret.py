@@ -121,3 +121,10 @@ class AuditKey(Secret):
 
     __slots__ = ()
     purpose = "audit signing key"
+
+
+class TombstoneKey(Secret):
+    """What tombstones of erased patients are sealed under; stands in the share store."""
+
+    __slots__ = ()
+    purpose = "tombstone key"

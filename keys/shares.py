@@ -1,8 +1,9 @@
-"""The share store: a small database of erasure shares, kept and backed up apart from the catalog.
+"""The share store: a small database of erasure shares and of who was erased, kept and backed up apart from the catalog.
 
 Invariants:
 - a patient has at most one share, made once and never changed;
 - making one is idempotent: of two makers at once, both get the share that was stored first;
+- nobody whose erasure is decided is given a share again;
 - only the control role holds this store.
 """
 
@@ -11,15 +12,21 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from keys import erasures
 from keys.database import Database
-from keys.errors import DatabaseUnavailable
+from keys.erasure import FINAL, ErasureState
+from keys.errors import DatabaseUnavailable, ErasurePending, PatientErased
 from keys.ids import PatientRef, TenantId
-from keys.secret import ErasureShare
-from keys.tables import erasure_shares
+from keys.secret import ErasureShare, TombstoneKey
+from keys.tables import erasure_shares, tombstone_keys
+
+_ONLY: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class ShareStore:
         return None if raw is None else ErasureShare(raw)
 
     async def find_or_make(self, tenant: TenantId, patient: PatientRef, *, now: dt.datetime) -> ErasureShare:
-        """The patient's share, made now where there was none."""
+        """The patient's share, made now where there was none; raises `PatientErased`."""
         found = await self.find(tenant, patient)
         if found is not None:
             return found
@@ -52,8 +59,50 @@ class ShareStore:
         # Where another maker was first, theirs counts.
         with contextlib.suppress(IntegrityError):
             async with self.database.writing() as connection:
+                await _require_not_erased(connection, tenant, patient)
                 await connection.execute(insert(erasure_shares).values(row))
         stored = await self.find(tenant, patient)
         if stored is None:
             raise DatabaseUnavailable("the share store did not keep a new share")
         return stored
+
+    async def require_not_erased(self, tenant: TenantId, patient: PatientRef) -> None:
+        """Raises `PatientErased` for whoever was erased, also where nothing else is left that says so."""
+        async with self.database.reading() as connection:
+            await _require_not_erased(connection, tenant, patient)
+
+    async def require_takes_in(self, tenant: TenantId, patient: PatientRef) -> None:
+        """Raises `PatientErased`, or `ErasurePending` where what is taken in now would be lost."""
+        async with self.database.reading() as connection:
+            found = await erasures.of_patient(connection, tenant, patient)
+        if found is None or found.state is ErasureState.REQUESTED:
+            return
+        if found.state is ErasureState.HELD:
+            raise ErasurePending("the patient is about to be erased, and takes in nothing new")
+        raise PatientErased("this patient was erased")
+
+    async def tombstone_key(self) -> TombstoneKey:
+        """What this store's tombstones are sealed under, made now where there was none."""
+        question = select(tombstone_keys.c.key).where(tombstone_keys.c.number == _ONLY)
+        async with self.database.reading() as connection:
+            raw = await connection.scalar(question)
+        if raw is None:
+            fresh = TombstoneKey.generate().reveal(to="share store")
+            with contextlib.suppress(IntegrityError):
+                async with self.database.writing() as connection:
+                    await connection.execute(insert(tombstone_keys).values(number=_ONLY, key=fresh))
+            async with self.database.reading() as connection:
+                raw = await connection.scalar(question)
+        if raw is None:
+            raise DatabaseUnavailable("the share store did not keep a new key")
+        return TombstoneKey(raw)
+
+    async def scrub(self) -> None:
+        """Let the engine drop what it still keeps of shares that were deleted."""
+        await self.database.scrub(erasure_shares.name)
+
+
+async def _require_not_erased(connection: AsyncConnection, tenant: TenantId, patient: PatientRef) -> None:
+    found = await erasures.of_patient(connection, tenant, patient)
+    if found is not None and found.state in FINAL:
+        raise PatientErased("this patient was erased")

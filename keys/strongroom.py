@@ -81,6 +81,7 @@ class Strongroom:
         async with self.catalog.reading() as connection:
             rows = await keyring.generations(connection, tenant, patient)
         if not rows:
+            await self.shares.require_not_erased(tenant, patient)
             raise NoSuchKey("this patient has no key yet")
         share = await self.shares.find(tenant, patient)
         if share is None:
@@ -88,7 +89,11 @@ class Strongroom:
         return await self._opened(tenant, patient, rows, share)
 
     async def open_or_make(self, tenant: TenantId, patient: PatientRef, *, now: dt.datetime) -> OpenedPatient:
-        """A patient's keys, the first generation made now where there was none."""
+        """A patient's keys, the first generation made now where there was none.
+
+        For whoever takes something in: raises `ErasurePending` as well as what `open` raises.
+        """
+        await self.shares.require_takes_in(tenant, patient)
         async with self.catalog.reading() as connection:
             rows = await keyring.generations(connection, tenant, patient)
         if not rows:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
     Uuid,
     text,
@@ -116,4 +117,53 @@ erasure_shares = Table(
     reference("patient", primary_key=True),
     Column("share", LargeBinary, nullable=False),
     Column("created_at", Moment, nullable=False),
+)
+
+# No row of these is ever deleted: whoever was erased stays erased.
+erasures = Table(
+    "erasures",
+    shares_metadata,
+    Column("id", Uuid, primary_key=True),
+    reference("tenant"),
+    reference("patient"),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("requested_by", String(64), nullable=False),
+    Column("requested_at", Moment, nullable=False),
+    Column("hold_s", Integer, nullable=False),
+    Column("approved_by", String(64)),
+    Column("hold_until", Moment),
+    Column("destroyed_at", Moment),
+    Column("backups_expire_at", Moment),
+    Column("ended_at", Moment),
+    Column("evidence", Text),
+    Column("certificate", Text),
+)
+_stands = text("state <> 'cancelled'")
+Index(
+    "uq_erasures_patient",
+    erasures.c.tenant,
+    erasures.c.patient,
+    unique=True,
+    postgresql_where=_stands,
+    sqlite_where=_stands,
+)
+Index("ix_erasures_state", erasures.c.state, erasures.c.id)
+
+legal_holds = Table(
+    "legal_holds",
+    shares_metadata,
+    reference("tenant", primary_key=True),
+    reference("patient", primary_key=True),
+    Column("reason", String(200), nullable=False),
+    Column("placed_by", String(64), nullable=False),
+    Column("placed_at", Moment, nullable=False),
+)
+
+# One row: what tombstones are sealed under. Whoever has the share store can read them, and nobody else.
+tombstone_keys = Table(
+    "tombstone_keys",
+    shares_metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary, nullable=False),
 )

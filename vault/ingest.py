@@ -101,7 +101,7 @@ class Ingest:
     async def announce(self, caller: Caller, announced: Announcement) -> RecordingRow:
         """Make a recording that waits for its source, or find the one that the same request made before.
 
-        Raises `ConsultationTaken`, `IdempotencyReused` or `PatientErased`.
+        Raises `ConsultationTaken`, `IdempotencyReused`, `PatientErased` or `ErasurePending`.
         """
         digest = _idempotency(announced.idempotency_key)
         if digest is not None and (row := await self._earlier(caller, digest)) is not None:
@@ -122,11 +122,13 @@ class Ingest:
     ) -> RecordingRow:
         """Seal a source as it arrives, and queue it.
 
-        Raises `UnknownRecording`, `SourceStored`, `TooLarge`, or whatever reading the body raises.
+        Raises `UnknownRecording`, `SourceStored`, `TooLarge`, `PatientErased`, `ErasurePending`, or whatever
+        reading the body raises.
         """
         row = await self.find(caller.tenant, recording_id)
         if row.state is not RecordingState.CREATED:
             raise SourceStored("the recording has its source already")
+        await self.strongroom.shares.require_takes_in(row.tenant, row.patient)
         access, pseudonym = await self._access(caller, Action.SOURCE_STORE, row)
         run_id = uuid.uuid4()
         async with self._drafting.kept_or_gone(run_id):

@@ -145,6 +145,10 @@ class ControlSettings(ServeSettings):
     former_master_token_file: Path | None = None
     worker_public_key_file: Path | None = None
     upload_limit_bytes: Annotated[int, Field(ge=1)] = 64 * 1024**3
+    two_persons: bool = Field(default=False, description="Erasing and retiring keys needs a second person.")
+    share_backup_days: Annotated[int, Field(ge=1, le=366)] = Field(
+        default=7, description="How long backups of the share store are kept; certificates wait for it."
+    )
 
     @property
     def shares(self) -> str:

@@ -21,6 +21,7 @@ from vault.audit.testimony import gather
 from vault.audit.verifying import verify
 from vault.audit.viewing import Log, Span
 from vault.audit.who_saw import who_saw
+from vault.objects.anchors import AnchorName
 from vault.objects.location import make_store
 
 SIZES = {"360p.mp4": 3 * 16384 + 5, "poster.jpg": 600}
@@ -129,7 +130,7 @@ async def test_the_log_of_a_running_house_is_anchored_in_its_store(scene: Scene)
     settings = scene.world.settings
     (own,) = settings.audit_folder.glob("*-all-*.jsonl")
     async with contextlib.aclosing(make_store(settings.objects)) as store, asyncio.timeout(10):
-        while not [name async for name in store.list_anchors() if name.writer == own.stem]:  # noqa: ASYNC110
+        while not [name async for name in store.list_anchors(AnchorName) if name.writer == own.stem]:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         keys = await asyncio.to_thread(load_public_keys, settings.audit_public)
         gathered = await gather([settings.audit_folder], {"store": store}, keys)

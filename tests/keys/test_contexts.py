@@ -97,9 +97,9 @@ def test_labels_and_personalisations_stand_once_and_end_in_a_version() -> None:
         for name, value in LABELS.items()
         if name not in persons
     }
-    assert len(persons) == 12
-    assert len(labels) == 7
-    assert len(set(persons.values()) | set(labels.values())) == 19
+    assert len(persons) == 14
+    assert len(labels) == 8
+    assert len(set(persons.values()) | set(labels.values())) == 22
     assert all(
         len(each) == 16 and each.endswith(b"1") for each in persons.values() if isinstance(each, bytes)
     )

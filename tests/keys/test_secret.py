@@ -42,8 +42,8 @@ TENANT, PATIENT = parse_tenant("clinic"), parse_patient("patient-1")
 
 
 def test_every_kind_is_tested() -> None:
-    assert len(KINDS) == 8
-    assert len({kind.purpose for kind in KINDS}) == 8
+    assert len(KINDS) == 9
+    assert len({kind.purpose for kind in KINDS}) == 9
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)

@@ -21,7 +21,7 @@ OTHER = AnchorName("20260301T093000-control-00c0ffee", 1)
 
 
 async def written(place: AnchorPlace) -> None:
-    assert [name async for name in place.list_anchors()] == []
+    assert [name async for name in place.list_anchors(AnchorName)] == []
     with pytest.raises(ObjectMissing):
         await place.get_anchor(ONE)
     for name in (TWO, ONE, OTHER):
@@ -29,7 +29,7 @@ async def written(place: AnchorPlace) -> None:
     with pytest.raises(ObjectExists):
         await place.put_anchor(ONE, b"another")
     assert await place.get_anchor(ONE) == str(ONE).encode()
-    assert [name async for name in place.list_anchors()] == [OTHER, ONE, TWO]
+    assert [name async for name in place.list_anchors(AnchorName)] == [OTHER, ONE, TWO]
 
 
 async def test_an_anchor_is_written_once_and_is_no_object(store: ObjectStore) -> None:
@@ -38,7 +38,7 @@ async def test_an_anchor_is_written_once_and_is_no_object(store: ObjectStore) ->
     await upload.part(b"body")
     await upload.complete()
     assert len([info async for info in store.list()]) == 1
-    assert len([name async for name in store.list_anchors()]) == 3
+    assert len([name async for name in store.list_anchors(AnchorName)]) == 3
 
 
 async def test_a_bucket_without_conditional_writes_is_looked_into_first(bucket: S3Bucket) -> None:
@@ -55,7 +55,7 @@ async def test_a_folder_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / str(ONE)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (path.parent / "notes.txt").write_bytes(b"foreign")
-    assert len([name async for name in place.list_anchors()]) == 3
+    assert len([name async for name in place.list_anchors(AnchorName)]) == 3
 
 
 async def test_a_folder_that_is_not_mounted_is_not_made(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ async def test_a_folder_that_is_not_mounted_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(ObjectMissing):
         await place.put_anchor(ONE, b"note")
     with pytest.raises(StoreUnavailable):
-        [name async for name in place.list_anchors()]
+        [name async for name in place.list_anchors(AnchorName)]
     assert not (tmp_path / "mount").exists()
 
 

@@ -37,6 +37,7 @@ class Code(enum.StrEnum):
     CONSULTATION_TAKEN = "consultation-taken"
     NOT_READY = "not-ready"
     PATIENT_ERASED = "patient-erased"
+    ERASURE_PENDING = "erasure-pending"
     LENGTH_REQUIRED = "length-required"
     PRECONDITION_FAILED = "precondition-failed"
     BODY_TOO_LARGE = "body-too-large"
@@ -80,6 +81,11 @@ TABLE: Final[Mapping[Code, Facts]] = MappingProxyType(
         Code.NOT_READY: Facts(409, "Not ready", "Wait until the recording is published."),
         Code.PATIENT_ERASED: Facts(
             410, "Patient erased", "This patient's recordings cannot be opened again."
+        ),
+        Code.ERASURE_PENDING: Facts(
+            409,
+            "Erasure pending",
+            "The patient is about to be erased: keep the recording, or have the erasure cancelled first.",
         ),
         Code.LENGTH_REQUIRED: Facts(411, "Length required", "Send a Content-Length."),
         Code.PRECONDITION_FAILED: Facts(412, "Precondition failed", "Fetch the current version first."),

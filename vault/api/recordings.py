@@ -145,7 +145,13 @@ class RecordingsApi:
                 body=models.NewRecording,
                 form=MediaBody((FORM_TYPE,)),
                 answers={201: models.RecordingStatus, 202: models.RecordingStatus},
-                problems=(Code.CONSULTATION_TAKEN, Code.CONFLICT, Code.PATIENT_ERASED, *away),
+                problems=(
+                    Code.CONSULTATION_TAKEN,
+                    Code.CONFLICT,
+                    Code.PATIENT_ERASED,
+                    Code.ERASURE_PENDING,
+                    *away,
+                ),
             ),
             Route(
                 method="PUT",
@@ -155,7 +161,15 @@ class RecordingsApi:
                 summary="Send a recording's bytes; they are sealed as they arrive",
                 body=_MEDIA,
                 answers={202: models.RecordingStatus},
-                problems=(*missing, Code.CONFLICT, Code.BODY_TOO_LARGE, Code.REQUEST_TIMEOUT, *away),
+                problems=(
+                    *missing,
+                    Code.CONFLICT,
+                    Code.PATIENT_ERASED,
+                    Code.ERASURE_PENDING,
+                    Code.BODY_TOO_LARGE,
+                    Code.REQUEST_TIMEOUT,
+                    *away,
+                ),
             ),
             Route(
                 method="GET",

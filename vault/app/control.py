@@ -14,6 +14,7 @@ from keys.tier import create_tier_file, load_tier_file
 from vault.api.auth import Gatekeeper
 from vault.api.recordings import RecordingsApi
 from vault.api.sessions import SessionsApi
+from vault.app.erasing import erasing
 from vault.app.ground import Ground, lay_ground, utc_now
 from vault.app.master import open_master, read_passphrase, uses_local_master
 from vault.app.rotating import make_runner, running
@@ -71,6 +72,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         )
         mint = Mint(strongroom, ground.catalog, ground.records, tiers, settings.audience, utc_now)
         admission = Admission(ground.records, ground.catalog, tiers, settings.audience, utc_now)
+        await stack.enter_async_context(erasing(settings, ground, strongroom))
         await stack.enter_async_context(running(make_runner(strongroom, ground.alarm)))
         yield Served(
             routes=(

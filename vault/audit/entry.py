@@ -55,6 +55,15 @@ class Action(enum.Enum):
     WRITER_CLOSE = "writer.close"
     BREAKER_OPEN = "breaker.open"
     BREAKER_CLOSE = "breaker.close"
+    ERASE_REQUEST = "erase.request"
+    ERASE_APPROVE = "erase.approve"
+    ERASE_CANCEL = "erase.cancel"
+    ERASE_DESTROY = "erase.destroy"
+    ERASE_DELETE = "erase.delete"
+    ERASE_CERTIFY = "erase.certify"
+    ERASE_REPLAY = "erase.replay"
+    HOLD_PLACE = "hold.place"
+    HOLD_LIFT = "hold.lift"
 
 
 class Decision(enum.Enum):

@@ -77,7 +77,7 @@ async def gather(
 
 
 async def _anchors(testimony: Testimony, where: str, place: AnchorPlace, keys: Sequence[NoteKey]) -> None:
-    names = [name async for name in place.list_anchors()]
+    names = [name async for name in place.list_anchors(AnchorName)]
     for some in _by(names, _READS_AT_ONCE):
         notes = await asyncio.gather(*(place.get_anchor(name) for name in some))
         for name, note in zip(some, notes, strict=True):

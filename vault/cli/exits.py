@@ -41,6 +41,8 @@ CODES: Final = (
     (Exit.USAGE, "vault.client.errors", "InvalidRequest"),
     (Exit.REFUSED, "vault.catalog.errors", "UnknownSchema"),
     (Exit.REFUSED, "vault.catalog.errors", "WrongState"),
+    (Exit.REFUSED, "keys.errors", "ErasureRefused"),
+    (Exit.REFUSED, "vault.erasure.errors", "ForeignTombstone"),
     (Exit.REFUSED, "vault.cli.guards", "GuardRefused"),
     (Exit.REFUSED, "vault.client.errors", "Unauthenticated"),
     (Exit.REFUSED, "vault.client.errors", "Forbidden"),
@@ -57,11 +59,13 @@ CODES: Final = (
     (Exit.DEPENDENCY_DOWN, "vault.client.errors", "Unreachable"),
     (Exit.DEPENDENCY_DOWN, "vault.client.errors", "Busy"),
     (Exit.PARTLY_FAILED, "vault.audit.errors", "ChainBroken"),
+    (Exit.PARTLY_FAILED, "vault.erasure.errors", "CertificateRefused"),
     (Exit.FAILED, "keys.errors", "KeysError"),
     (Exit.FAILED, "vault.catalog.errors", "CatalogError"),
     (Exit.FAILED, "vault.objects.errors", "ObjectsError"),
     (Exit.FAILED, "vault.sessions.errors", "SessionsError"),
     (Exit.FAILED, "vault.audit.errors", "AuditError"),
+    (Exit.FAILED, "vault.erasure.errors", "ErasureError"),
     (Exit.FAILED, "vault.client.errors", "ReplayVaultError"),
 )
 

@@ -158,6 +158,10 @@ class PatientErased(Refused):
     """The patient's recordings cannot be opened again."""
 
 
+class ErasurePending(Conflict):
+    """The patient is about to be erased: what is sent now would be lost."""
+
+
 class TooLarge(Refused):
     """More bytes than the service takes."""
 
@@ -206,6 +210,7 @@ LEAVES: Final[Mapping[str, type[Refused]]] = MappingProxyType(
         "consultation-taken": ConsultationTaken,
         "not-ready": NotReady,
         "patient-erased": PatientErased,
+        "erasure-pending": ErasurePending,
         "body-too-large": TooLarge,
         "too-many-requests": Busy,
         "unavailable": Unavailable,

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from vault.objects.anchors import AnchorFolder, AnchorName
+from vault.objects.anchors import AnchorFolder, N, SmallName
 from vault.objects.folder import mapped
 
 T = TypeVar("T")
@@ -26,17 +26,17 @@ class FolderAnchors:
     def __init__(self, root: Path) -> None:
         self._folder = AnchorFolder(root)
 
-    async def put_anchor(self, name: AnchorName, data: bytes) -> None:
+    async def put_anchor(self, name: SmallName, data: bytes) -> None:
         """Raises `ObjectExists`, `ObjectMissing` (the folder is not there) or `StoreUnavailable`."""
         await _in_a_thread(mapped(partial(self._folder.put, name, data)))
 
-    async def get_anchor(self, name: AnchorName) -> bytes:
+    async def get_anchor(self, name: SmallName) -> bytes:
         """Raises `ObjectMissing` or `StoreUnavailable`."""
         return await _in_a_thread(mapped(partial(self._folder.get, name)))
 
-    async def list_anchors(self) -> AsyncIterator[AnchorName]:
+    async def list_anchors(self, kind: type[N]) -> AsyncIterator[N]:
         """Raises `StoreUnavailable`."""
-        for name in await _in_a_thread(mapped(self._folder.names)):
+        for name in await _in_a_thread(mapped(partial(self._folder.names, kind))):
             yield name
 
 

@@ -1,6 +1,7 @@
-"""Anchors: small signed texts that stand beside the objects, under a prefix of their own, and are never overwritten.
+"""Anchors: small texts that stand beside the objects, under prefixes of their own, and are never overwritten.
 
-`audit-anchors/<writer>/<size, 20 digits>`, in any store and in a second folder, such as a write-once mount.
+`audit-anchors/<writer>/<size, 20 digits>`, signed, in any store and in a second folder, such as a write-once mount, and
+`tombstones/<erasure id>`, sealed, in the store.
 
 Invariants: the last part of a name sorts as a number; a name is written once, by one exclusive creation; a folder
 that is not mounted is an error, never made anew. Here every call blocks and belongs into a thread.
@@ -11,14 +12,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Protocol, Self
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Final, Protocol, Self, TypeAlias, TypeVar
 
+from keys.errors import MalformedId
+from keys.ids import parse_uuid
 from vault.objects.errors import MalformedObject, StoreUnavailable
 
 ANCHORS: Final = "audit-anchors"
+TOMBSTONES: Final = "tombstones"
 MAX_ANCHOR_BYTES: Final = 4096
 _WRITER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _SIZE: Final = re.compile(r"[0-9]{20}", re.ASCII)
@@ -34,6 +39,8 @@ class AnchorName:
     def __str__(self) -> str:
         return f"{ANCHORS}/{self.writer}/{self.size:020}"
 
+    prefix: ClassVar[str] = ANCHORS
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """The name in its text form; raises `MalformedObject`."""
@@ -44,17 +51,45 @@ class AnchorName:
         return cls(writer, int(size))
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class TombstoneName:
+    """What a tombstone is of: an erasure."""
+
+    erasure_id: uuid.UUID
+
+    prefix: ClassVar[str] = TOMBSTONES
+
+    def __str__(self) -> str:
+        return f"{TOMBSTONES}/{self.erasure_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The name in its text form; raises `MalformedObject`."""
+        prefix, _, rest = text.partition("/")
+        try:
+            made = cls(parse_uuid(rest))
+        except MalformedId:
+            made = None
+        if made is None or prefix != TOMBSTONES:
+            raise MalformedObject("a tombstone's name is tombstones and the id of an erasure")
+        return made
+
+
+SmallName: TypeAlias = AnchorName | TombstoneName
+N = TypeVar("N", AnchorName, TombstoneName)
+
+
 class AnchorPlace(Protocol):
     """Where anchors stand. Every object store is one."""
 
-    async def put_anchor(self, name: AnchorName, data: bytes) -> None:
+    async def put_anchor(self, name: SmallName, data: bytes) -> None:
         """Store `data` where nothing stands; raises `ObjectExists` or `StoreUnavailable`."""
 
-    async def get_anchor(self, name: AnchorName) -> bytes:
+    async def get_anchor(self, name: SmallName) -> bytes:
         """The content; raises `ObjectMissing` or `StoreUnavailable`."""
 
-    def list_anchors(self) -> AsyncIterator[AnchorName]:
-        """Every anchor, in the order of names; foreign names are passed over."""
+    def list_anchors(self, kind: type[N]) -> AsyncIterator[N]:
+        """Every anchor of a kind, in the order of names; foreign names are passed over."""
 
 
 class AnchorFolder:
@@ -63,13 +98,12 @@ class AnchorFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def put(self, name: AnchorName, data: bytes) -> None:
+    def put(self, name: SmallName, data: bytes) -> None:
         """Create the file in one write; raises `FileExistsError` where one stands."""
-        folder = self._root / ANCHORS / name.writer
-        for each in (folder.parent, folder):
+        path = self._root / str(name)
+        for each in reversed(PurePosixPath(str(name)).parents[:-1]):
             with contextlib.suppress(FileExistsError):
-                each.mkdir(mode=0o700)
-        path = folder / f"{name.size:020}"
+                (self._root / each).mkdir(mode=0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
@@ -82,9 +116,9 @@ class AnchorFolder:
             raise
         finally:
             os.close(descriptor)
-        _sync(folder)
+        _sync(path.parent)
 
-    def get(self, name: AnchorName) -> bytes:
+    def get(self, name: SmallName) -> bytes:
         """The content, no more than an anchor can hold."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(self._root / str(name), flags)
@@ -93,14 +127,14 @@ class AnchorFolder:
         finally:
             os.close(descriptor)
 
-    def names(self) -> tuple[AnchorName, ...]:
-        """Every anchor; none where nothing was ever anchored. Raises `StoreUnavailable` where the root is gone."""
+    def names(self, kind: type[N]) -> tuple[N, ...]:
+        """Every anchor of a kind; none where none was ever stored. Raises `StoreUnavailable` where the root is gone."""
         if not self._root.is_dir():
             raise StoreUnavailable(f"the anchors' folder {self._root} is not there")
-        found = []
-        for path in (self._root / ANCHORS).glob("*/*"):
+        found: list[N] = []
+        for path in (self._root / kind.prefix).rglob("*"):
             with contextlib.suppress(MalformedObject):
-                found.append(AnchorName.parse(path.relative_to(self._root).as_posix()))
+                found.append(kind.parse(path.relative_to(self._root).as_posix()))
         return tuple(sorted(found))
 
 

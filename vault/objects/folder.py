@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from keys.ids import RecordingId
-from vault.objects.anchors import AnchorFolder, AnchorName
+from vault.objects.anchors import AnchorFolder, N, SmallName
 from vault.objects.errors import (
     DamagedObject,
     MalformedObject,
@@ -82,6 +82,11 @@ class FolderStore:
         for name in tuple(names):
             await self.run(partial(self.remove, name))
 
+    async def purge(self, recording_id: RecordingId) -> None:
+        """Remove whatever stands under a recording."""
+        infos = await self.run(partial(self._infos, str(recording_id)))
+        await self.delete([info.name for info in infos])
+
     async def list(self, recording_id: RecordingId | None = None) -> AsyncIterator[ObjectInfo]:
         """Complete objects in the order of their names."""
         folders = await self.run(partial(self._names, "")) if recording_id is None else (str(recording_id),)
@@ -93,17 +98,17 @@ class FolderStore:
         """Remove unfinished uploads that were last written before `before`."""
         return await self.run(partial(self._sweep, before.timestamp()))
 
-    async def put_anchor(self, name: AnchorName, data: bytes) -> None:
+    async def put_anchor(self, name: SmallName, data: bytes) -> None:
         """Store a small text where nothing stands."""
         await self.run(partial(self._in_root, partial(self._anchors.put, name, data)))
 
-    async def get_anchor(self, name: AnchorName) -> bytes:
+    async def get_anchor(self, name: SmallName) -> bytes:
         """Such a text."""
         return await self.run(partial(self._anchors.get, name))
 
-    async def list_anchors(self) -> AsyncIterator[AnchorName]:
-        """Every anchor, in the order of names."""
-        for name in await self.run(partial(self._in_root, self._anchors.names)):
+    async def list_anchors(self, kind: type[N]) -> AsyncIterator[N]:
+        """Every anchor of a kind, in the order of names."""
+        for name in await self.run(partial(self._in_root, partial(self._anchors.names, kind))):
             yield name
 
     async def probe(self) -> None:

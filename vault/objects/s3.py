@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from keys.ids import RecordingId
-from vault.objects.anchors import AnchorName
+from vault.objects.anchors import N, SmallName
 from vault.objects.container import HEADER_BYTES
 from vault.objects.errors import (
     DamagedObject,
@@ -87,6 +87,11 @@ class S3Store:
         bucket, _ = await self.open()
         await asyncio.gather(*(self.run(partial(bucket.delete, name)) for name in names))
 
+    async def purge(self, recording_id: RecordingId) -> None:
+        """Remove whatever stands under a recording."""
+        bucket, _ = await self.open()
+        await self.run(partial(bucket.purge, recording_id))
+
     async def list(self, recording_id: RecordingId | None = None) -> AsyncIterator[ObjectInfo]:
         """Complete objects in the order of their names."""
         bucket, _ = await self.open()
@@ -104,22 +109,22 @@ class S3Store:
         bucket, _ = await self.open()
         return await self.run(partial(bucket.sweep, before=before))
 
-    async def put_anchor(self, name: AnchorName, data: bytes) -> None:
+    async def put_anchor(self, name: SmallName, data: bytes) -> None:
         """Store a small text where nothing stands."""
         bucket, _ = await self.open()
         await self.run(partial(bucket.put_anchor, name, data))
 
-    async def get_anchor(self, name: AnchorName) -> bytes:
+    async def get_anchor(self, name: SmallName) -> bytes:
         """Such a text."""
         bucket, _ = await self.open()
         return await self.run(partial(bucket.get_anchor, name))
 
-    async def list_anchors(self) -> AsyncIterator[AnchorName]:
-        """Every anchor, in the order of names."""
+    async def list_anchors(self, kind: type[N]) -> AsyncIterator[N]:
+        """Every anchor of a kind, in the order of names."""
         bucket, _ = await self.open()
         following: str | None = None
         while True:
-            names, following = await self.run(partial(bucket.anchor_page, following=following))
+            names, following = await self.run(partial(bucket.anchor_page, kind, following=following))
             for name in names:
                 yield name
             if following is None:

@@ -22,7 +22,7 @@ import botocore.exceptions
 from botocore.config import Config
 
 from keys.ids import RecordingId
-from vault.objects.anchors import ANCHORS, MAX_ANCHOR_BYTES, AnchorName
+from vault.objects.anchors import MAX_ANCHOR_BYTES, N, SmallName
 from vault.objects.errors import MalformedObject, ObjectExists, ObjectMissing, StoreRefused, StoreUnavailable
 from vault.objects.location import S3Location, require_private
 from vault.objects.s3_replies import UploadGone, failure
@@ -135,7 +135,7 @@ class Bucket:
         with contextlib.suppress(UploadGone), _mapped():
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key(name), UploadId=upload_id)
 
-    def exists(self, name: ObjectName | AnchorName) -> bool:
+    def exists(self, name: ObjectName | SmallName) -> bool:
         """Whether an object of that name stands."""
         try:
             with _mapped():
@@ -158,6 +158,25 @@ class Bucket:
                         self._client.delete_object(
                             Bucket=self._bucket, Key=key, VersionId=version["VersionId"]
                         )
+
+    def purge(self, recording_id: RecordingId) -> None:
+        """Remove whatever stands under a recording: unfinished uploads, objects, and every version of them."""
+        where: dict[str, Any] = {"Bucket": self._bucket, "Prefix": f"{self._prefix}{recording_id}/"}
+        with _mapped():
+            for page in self._client.get_paginator("list_multipart_uploads").paginate(**where):
+                for upload in page.get("Uploads", ()):
+                    with contextlib.suppress(UploadGone), _mapped():
+                        self._client.abort_multipart_upload(
+                            Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        )
+            for listed in self._client.get_paginator("list_objects_v2").paginate(**where):
+                for entry in listed.get("Contents", ()):
+                    self._client.delete_object(Bucket=self._bucket, Key=entry["Key"])
+            for versions in self._client.get_paginator("list_object_versions").paginate(**where):
+                for each in (*versions.get("Versions", ()), *versions.get("DeleteMarkers", ())):
+                    self._client.delete_object(
+                        Bucket=self._bucket, Key=each["Key"], VersionId=each["VersionId"]
+                    )
 
     def page(self, recording_id: RecordingId | None, *, following: str | None) -> Page:
         """The next objects, in the order of their names; foreign names are passed over."""
@@ -192,7 +211,7 @@ class Bucket:
                             swept += 1
         return swept
 
-    def put_anchor(self, name: AnchorName, data: bytes) -> None:
+    def put_anchor(self, name: SmallName, data: bytes) -> None:
         """Store a small text where nothing stands; raises `ObjectExists` or `StoreUnavailable`."""
         if self.needs_look_before_upload and self.exists(name):
             raise ObjectExists("an anchor of that name stands already")
@@ -206,7 +225,7 @@ class Bucket:
                 **self._if_new,
             )
 
-    def get_anchor(self, name: AnchorName) -> bytes:
+    def get_anchor(self, name: SmallName) -> bytes:
         """Its content, no more than an anchor can hold; raises `ObjectMissing` or `StoreUnavailable`."""
         with (
             _mapped(),
@@ -216,16 +235,16 @@ class Bucket:
         ):
             return body.read(MAX_ANCHOR_BYTES + 1)
 
-    def anchor_page(self, *, following: str | None) -> tuple[tuple[AnchorName, ...], str | None]:
-        """The next anchors in the order of names, and what asks for those after them."""
+    def anchor_page(self, kind: type[N], *, following: str | None) -> tuple[tuple[N, ...], str | None]:
+        """The next anchors of a kind, in the order of names, and what asks for those after them."""
         more: dict[str, Any] = {} if following is None else {"ContinuationToken": following}
         with _mapped():
-            prefix = f"{self._prefix}{ANCHORS}/"
+            prefix = f"{self._prefix}{kind.prefix}/"
             answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
-        names = []
+        names: list[N] = []
         for entry in answer.get("Contents", ()):
             with contextlib.suppress(MalformedObject):
-                names.append(AnchorName.parse(entry["Key"].removeprefix(self._prefix)))
+                names.append(kind.parse(entry["Key"].removeprefix(self._prefix)))
         return tuple(names), answer.get("NextContinuationToken")
 
     def probe(self) -> None:
@@ -240,7 +259,7 @@ class Bucket:
         """Close the connections."""
         self._client.close()
 
-    def _key(self, name: ObjectName | AnchorName) -> str:
+    def _key(self, name: ObjectName | SmallName) -> str:
         return f"{self._prefix}{name}"
 
     def _sign(self, operation: str, params: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Protocol, Self
 
 from keys.errors import MalformedId
 from keys.ids import FileId, RecordingId, parse_uuid
-from vault.objects.anchors import AnchorName
+from vault.objects.anchors import N, SmallName
 from vault.objects.errors import MalformedObject
 
 
@@ -95,20 +95,26 @@ class ObjectStore(Protocol):
     async def delete(self, names: Iterable[ObjectName]) -> None:
         """Remove objects with all their versions; missing ones are no error. Raises `StoreUnavailable`."""
 
+    async def purge(self, recording_id: RecordingId) -> None:
+        """Remove whatever stands under a recording, known or not, with all versions. Raises `StoreUnavailable`.
+
+        In a bucket also unfinished uploads; in a folder those are swept a day later.
+        """
+
     def list(self, recording_id: RecordingId | None = None) -> AsyncIterator[ObjectInfo]:
         """Every complete object, or those of one recording; foreign names are passed over."""
 
     async def sweep(self, *, before: dt.datetime) -> int:
         """Discard uploads begun before `before` that were never completed; returns how many."""
 
-    async def put_anchor(self, name: AnchorName, data: bytes) -> None:
+    async def put_anchor(self, name: SmallName, data: bytes) -> None:
         """Store a small text where nothing stands; raises `ObjectExists` or `StoreUnavailable`."""
 
-    async def get_anchor(self, name: AnchorName) -> bytes:
+    async def get_anchor(self, name: SmallName) -> bytes:
         """Such a text; raises `ObjectMissing` or `StoreUnavailable`."""
 
-    def list_anchors(self) -> AsyncIterator[AnchorName]:
-        """Every anchor, in the order of names; foreign names are passed over."""
+    def list_anchors(self, kind: type[N]) -> AsyncIterator[N]:
+        """Every anchor of a kind, in the order of names; foreign names are passed over."""
 
     async def probe(self) -> None:
         """Return if the store can be used now; raises `StoreUnavailable` with the reason otherwise."""

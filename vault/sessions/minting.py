@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import keyring, recording_wraps
 from keys.database import Database
+from keys.errors import PatientErased
 from keys.ids import PatientRef, RecordingId, TenantId
 from keys.opening import open_recording_key
 from keys.records import Kind, RecordId, Token, seal_record
@@ -219,6 +220,8 @@ class Mint:
         parent = None if holder is None else holder.record_id
         async with self.catalog.writing() as connection:
             epoch = await recordings.ensure_patient(connection, tenant, grant.patient, now=now)
+            if not await keyring.hold(connection, tenant, grant.patient):
+                raise PatientErased("this patient was erased meanwhile")
             await self._register(
                 connection, token, grant, parent=parent, issuer=issuer, now=now, until=expires_at
             )

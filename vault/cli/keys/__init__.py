@@ -17,6 +17,8 @@ VERBS: Final = {
     "status": "vault.cli.keys.status",
     "rotate": "vault.cli.keys.rotate",
     "rewrap": "vault.cli.keys.rewrap",
+    "erase": "vault.cli.keys.erase",
+    "hold": "vault.cli.keys.hold",
 }
 
 

@@ -1,0 +1,126 @@
+"""What erases patients: a runner beside the control role, and the desk at which people decide about erasures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from keys.database import open_database
+from keys.erasures import ErasureId
+from keys.errors import UnknownErasure
+from keys.ids import PatientRef, TenantId
+from keys.strongroom import Strongroom
+from vault.app.audited import prepare_audit_key
+from vault.app.ground import Ground, utc_now
+from vault.app.master import open_master
+from vault.audit.log import AuditLog
+from vault.catalog import erasing as catalog_of
+from vault.catalog.migrate import Schema, require_current
+from vault.erasure.certifying import Notary
+from vault.erasure.proof import attempt, remember
+from vault.erasure.requests import Register, Requests
+from vault.erasure.runner import ErasureRunner
+from vault.erasure.steps import Eraser
+from vault.erasure.tombstones import Tombstones
+from vault.objects.store import ObjectStore
+from vault.settings import ControlSettings
+
+
+@contextlib.asynccontextmanager
+async def erasing(settings: ControlSettings, ground: Ground, strongroom: Strongroom) -> AsyncIterator[None]:
+    """Replay tombstones, then erase in the background for the length of the block.
+
+    Raises `ForeignTombstone`: whoever cannot know who was erased serves nobody.
+    """
+    tombstones = make_tombstones(settings, ground.audit, strongroom, ground.store)
+    await tombstones.replay()
+    key = await asyncio.to_thread(prepare_audit_key, settings)
+    eraser = Eraser(
+        catalog=ground.catalog,
+        shares=strongroom.shares,
+        master=strongroom.master,
+        store=ground.store,
+        records=ground.records,
+        tombstones=tombstones,
+        notary=Notary(ground.audit, key, settings.release),
+        clock=utc_now,
+    )
+    runner = ErasureRunner(strongroom.shares, eraser, utc_now)
+    task = asyncio.create_task(runner.run(), name="erasures")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def make_tombstones(
+    settings: ControlSettings, audit: AuditLog, strongroom: Strongroom, store: ObjectStore
+) -> Tombstones:
+    """Tombstones of this house."""
+    return Tombstones(
+        catalog=strongroom.catalog,
+        shares=strongroom.shares,
+        store=store,
+        audit=audit,
+        clock=utc_now,
+        backup_days=settings.share_backup_days,
+    )
+
+
+@contextlib.asynccontextmanager
+async def looking(settings: ControlSettings) -> AsyncIterator[Register]:
+    """Erasures to look at; raises `UnknownSchema` or `DatabaseUnavailable`."""
+    async with contextlib.AsyncExitStack() as stack:
+        catalog, shares = open_database(settings.catalog), open_database(settings.shares)
+        stack.push_async_callback(catalog.aclose)
+        stack.push_async_callback(shares.aclose)
+        await require_current(catalog, Schema.CATALOG)
+        await require_current(shares, Schema.SHARES)
+        yield Register(catalog, shares)
+
+
+@contextlib.asynccontextmanager
+async def deciding(settings: ControlSettings) -> AsyncIterator[Requests]:
+    """Erasures to decide about, on the audit log; raises `AuditUnavailable` as well."""
+    async with looking(settings) as register:
+        audit = await AuditLog.open(
+            settings.audit_folder, role="operator", release=settings.release, clock=utc_now
+        )
+        try:
+            yield Requests(register, audit, utc_now, settings.two_persons)
+        finally:
+            await audit.aclose()
+
+
+async def plan(settings: ControlSettings, tenant: TenantId, patient: PatientRef) -> dict[str, Any]:
+    """What an erasure would destroy; raises `UnknownErasure` for a patient who is not known."""
+    async with looking(settings) as register:
+        await register.require_known(tenant, patient)
+        async with register.catalog.reading() as connection:
+            holdings = await catalog_of.holdings(connection, tenant, patient)
+    return {
+        "keys": len(holdings.generations),
+        "recordings": len({wrap.recording_id for wrap, _ in holdings.wraps}),
+        "objects": len(holdings.objects),
+    }
+
+
+async def prove_from(
+    settings: ControlSettings, erasure_id: ErasureId, url: str, *, name: str
+) -> dict[str, Any]:
+    """Try what a restored catalog holds of an erased patient, and note the outcome for the certificate.
+
+    Raises `UnknownErasure` where it holds nothing, and `ErasureRefused` or `StillThere` as `vault.erasure.proof` does.
+    """
+    restored = open_database(url)
+    async with contextlib.aclosing(restored), looking(settings) as register:
+        await require_current(restored, Schema.CATALOG)
+        row = await register.find(erasure_id)
+        finding = await attempt(restored, open_master(settings), row, source=f"backup {name}", at=utc_now())
+        if finding is None:
+            raise UnknownErasure("that catalog knows nothing of this patient: nothing to try")
+        await remember(register.shares, row, finding)
+        return finding

@@ -1,0 +1,157 @@
+"""Tombstones in the object store, and what they bring about after a backup was restored.
+
+Invariants:
+- a tombstone is written before the share goes, so that no crash and no backup can undo what was decided;
+- replaying is idempotent; it destroys what a restored share store brought back, and lets what a restored catalog
+  brought back be cleared again;
+- a tombstone that cannot be read stops whoever replays: an erased patient might be among those who are served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from keys import erasures
+from keys.database import Database
+from keys.erasure import FINAL, ErasureState
+from keys.erasures import ErasureId, ErasureRow
+from keys.errors import Damaged, KeyMismatch, Malformed, UnknownErasure
+from keys.shares import ShareStore
+from keys.tombstone import Tombstone, open_tombstone, seal_tombstone
+from vault.audit.entry import Action, Decision, Event
+from vault.audit.log import AuditLog
+from vault.catalog import erasing
+from vault.erasure.errors import ForeignTombstone
+from vault.objects.anchors import TombstoneName
+from vault.objects.errors import ObjectExists
+from vault.objects.store import ObjectStore
+
+_PAGE: Final = 500
+_GONE: Final = FINAL - {ErasureState.DESTROYING}
+
+_log = structlog.get_logger("replayvault.erasure")
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstones:
+    """Writes tombstones, and replays them.
+
+    Methods raise `DatabaseUnavailable`, `StoreUnavailable` or `AuditUnavailable`.
+    """
+
+    catalog: Database
+    shares: ShareStore
+    store: ObjectStore
+    audit: AuditLog
+    clock: Callable[[], dt.datetime]
+    backup_days: int
+
+    async def put(self, row: ErasureRow) -> None:
+        """Write the tombstone of an erasure, unless it stands."""
+        key = await self.shares.tombstone_key()
+        sealed = seal_tombstone(Tombstone(row.tenant, row.patient, self.clock()), row.erasure_id, key)
+        with contextlib.suppress(ObjectExists):
+            await self.store.put_anchor(TombstoneName(row.erasure_id), sealed)
+
+    async def stands(self, erasure_id: ErasureId) -> bool:
+        """Whether there is a tombstone of an erasure."""
+        return erasure_id in {name.erasure_id async for name in self.store.list_anchors(TombstoneName)}
+
+    async def replay(self, *, dry_run: bool = False) -> int:
+        """Destroy again what backups brought back; how many patients that were. Raises `ForeignTombstone`."""
+        await (
+            self.shares.tombstone_key()
+        )  # made before the first backup, so that every backup can read tombstones
+        resurrected = await self._forgotten()
+        for row in resurrected:
+            if not dry_run:
+                await self._destroy_again(row)
+        return len(resurrected) + await self._clear_again(dry_run=dry_run)
+
+    async def _forgotten(self) -> list[ErasureRow]:
+        """Erasures with a tombstone of which the share store does not know that the share is gone."""
+        found = []
+        async for name in self.store.list_anchors(TombstoneName):
+            erasure_id = ErasureId(name.erasure_id)
+            known = await self._known(erasure_id)
+            if known is None or known.state not in FINAL:
+                found.append(await self._read(erasure_id))
+            elif known.state in _GONE and await self.shares.find(known.tenant, known.patient) is not None:
+                found.append(replace(known, state=ErasureState.DESTROYED))
+        return found
+
+    async def _known(self, erasure_id: ErasureId) -> ErasureRow | None:
+        async with self.shares.database.reading() as connection:
+            with contextlib.suppress(UnknownErasure):
+                return await erasures.find(connection, erasure_id)
+        return None
+
+    async def _read(self, erasure_id: ErasureId) -> ErasureRow:
+        sealed = await self.store.get_anchor(TombstoneName(erasure_id))
+        try:
+            tombstone = open_tombstone(sealed, erasure_id, await self.shares.tombstone_key())
+        except (KeyMismatch, Damaged, Malformed):
+            raise ForeignTombstone(
+                f"the object store holds a tombstone that this share store cannot read ({erasure_id}): somebody was "
+                "erased whom this share store does not know; restore the newest backup of the right share store"
+            ) from None
+        return ErasureRow(
+            erasure_id=erasure_id,
+            tenant=tombstone.tenant,
+            patient=tombstone.patient,
+            state=ErasureState.DESTROYED,
+            reason="replayed from its tombstone: a backup was restored",
+            requested_by="system",
+            requested_at=tombstone.at,
+            hold_s=0,
+        )
+
+    async def _destroy_again(self, row: ErasureRow) -> None:
+        now = self.clock()
+        _log.error("a restored backup had brought an erased patient back", erasure=str(row.erasure_id))
+        await self._tell(row, "the share store had forgotten this erasure: destroyed again")
+        async with self.shares.database.writing() as connection:
+            await erasures.destroy_share(connection, row.tenant, row.patient)
+            expire_at = now + dt.timedelta(days=self.backup_days)
+            again = replace(row, destroyed_at=now, backups_expire_at=expire_at)
+            await erasures.put_again(connection, again)
+        await self.shares.scrub()
+
+    async def _clear_again(self, *, dry_run: bool) -> int:
+        count, after = 0, None
+        while page := await self._page(after):
+            after = page[-1].erasure_id
+            by_patient = {(row.tenant, row.patient): row for row in page}
+            async with self.catalog.reading() as connection:
+                known = await erasing.still_known(connection, list(by_patient))
+            for patient in sorted(known):
+                count += 1
+                if not dry_run:
+                    await self._send_back(by_patient[patient])
+        return count
+
+    async def _send_back(self, row: ErasureRow) -> None:
+        _log.error("a restored catalog had brought an erased patient back", erasure=str(row.erasure_id))
+        await self._tell(row, "the catalog had forgotten this erasure: cleared again")
+        async with self.shares.database.writing() as connection:
+            await erasures.move(connection, row.erasure_id, ErasureState.DESTROYED)
+
+    async def _page(self, after: ErasureId | None) -> tuple[ErasureRow, ...]:
+        states = (ErasureState.DELETED, ErasureState.CERTIFIED)
+        async with self.shares.database.reading() as connection:
+            return await erasures.of_states(connection, states, after=after, limit=_PAGE)
+
+    async def _tell(self, row: ErasureRow, note: str) -> None:
+        event = Event(
+            action=Action.ERASE_REPLAY,
+            decision=Decision.ALLOW,
+            actor="system",
+            note=f"erasure {row.erasure_id}: {note}",
+        )
+        await self.audit.write(event)
