@@ -1,0 +1,1 @@
+"""Erasures: their steps, crashes between them, and certificates."""
