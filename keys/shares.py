@@ -81,21 +81,25 @@ class ShareStore:
             raise ErasurePending("the patient is about to be erased, and takes in nothing new")
         raise PatientErased("this patient was erased")
 
-    async def tombstone_key(self) -> TombstoneKey:
-        """What this store's tombstones are sealed under, made now where there was none."""
+    async def find_tombstone_key(self) -> TombstoneKey | None:
+        """What this store's tombstones are sealed under; None where none was ever made."""
         question = select(tombstone_keys.c.key).where(tombstone_keys.c.number == _ONLY)
         async with self.database.reading() as connection:
             raw = await connection.scalar(question)
-        if raw is None:
-            fresh = TombstoneKey.generate().reveal(to="share store")
-            with contextlib.suppress(IntegrityError):
-                async with self.database.writing() as connection:
-                    await connection.execute(insert(tombstone_keys).values(number=_ONLY, key=fresh))
-            async with self.database.reading() as connection:
-                raw = await connection.scalar(question)
-        if raw is None:
+        return None if raw is None else TombstoneKey(raw)
+
+    async def tombstone_key(self) -> TombstoneKey:
+        """As `find_tombstone_key`, made now where there was none."""
+        if (found := await self.find_tombstone_key()) is not None:
+            return found
+        fresh = TombstoneKey.generate().reveal(to="share store")
+        with contextlib.suppress(IntegrityError):  # where another maker was first, theirs counts
+            async with self.database.writing() as connection:
+                await connection.execute(insert(tombstone_keys).values(number=_ONLY, key=fresh))
+        stored = await self.find_tombstone_key()
+        if stored is None:
             raise DatabaseUnavailable("the share store did not keep a new key")
-        return TombstoneKey(raw)
+        return stored
 
     async def scrub(self) -> None:
         """Let the engine drop what it still keeps of shares that were deleted."""

@@ -20,7 +20,7 @@ from vault.erasure.certifying import Notary
 from vault.erasure.requests import Register, Requests
 from vault.erasure.runner import ErasureRunner
 from vault.erasure.steps import Eraser
-from vault.erasure.tombstones import Tombstones
+from vault.erasure.tombstones import Graveyard, Replay
 from vault.objects.store import ObjectStore
 from vault.sessions.records import RecordStore
 
@@ -56,11 +56,12 @@ class Office:
         return Requests(self.register, self.audit, self.clock, self.two_persons)
 
     @property
-    def tombstones(self) -> Tombstones:
-        strongroom = self.strongroom
-        return Tombstones(
-            strongroom.catalog, strongroom.shares, self.store, self.audit, self.clock, BACKUP_DAYS
-        )
+    def graveyard(self) -> Graveyard:
+        return Graveyard(self.strongroom.catalog, self.strongroom.shares, self.store)
+
+    async def replay(self) -> int:
+        """What a control role does before it serves."""
+        return await Replay(self.graveyard, self.audit, self.clock, BACKUP_DAYS).run()
 
     @property
     def runner(self) -> ErasureRunner:
@@ -70,9 +71,10 @@ class Office:
             master=self.strongroom.master,
             store=self.store,
             records=self.records,
-            tombstones=self.tombstones,
+            graveyard=self.graveyard,
             notary=Notary(self.audit, self.key, "test"),
             clock=self.clock,
+            backup_days=BACKUP_DAYS,
         )
         return ErasureRunner(self.strongroom.shares, eraser, self.clock)
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -20,38 +16,13 @@ from keys.tables import patient_keys, recording_wraps
 from tests.catalog.databases import emptied
 from tests.rotation.mortal import DIED
 from tests.rotation.room import Room
+from tests.rotation.runners import Runners
 from vault.catalog import key_jobs
 from vault.catalog.key_jobs import JobId, JobKind
 from vault.catalog.migrate import Schema
 
-ROOT = Path(__file__).parents[2]
 PATIENTS = {"ann": 2, "ben": 1, "cleo": 0}
 MOST_TRANSACTIONS = 60
-
-
-class Runners:
-    """The process whose children work and die."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.rotation.mortal"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, **request: Any) -> int:
-        """How a child ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate(timeout=20)
 
 
 @pytest.fixture

@@ -23,8 +23,7 @@ from vault.erasure.proof import attempt, remember
 from vault.erasure.requests import Register, Requests
 from vault.erasure.runner import ErasureRunner
 from vault.erasure.steps import Eraser
-from vault.erasure.tombstones import Tombstones
-from vault.objects.store import ObjectStore
+from vault.erasure.tombstones import Graveyard, Replay
 from vault.settings import ControlSettings
 
 
@@ -34,8 +33,8 @@ async def erasing(settings: ControlSettings, ground: Ground, strongroom: Strongr
 
     Raises `ForeignTombstone`: whoever cannot know who was erased serves nobody.
     """
-    tombstones = make_tombstones(settings, ground.audit, strongroom, ground.store)
-    await tombstones.replay()
+    graveyard = Graveyard(ground.catalog, strongroom.shares, ground.store)
+    await Replay(graveyard, ground.audit, utc_now, settings.share_backup_days).run()
     key = await asyncio.to_thread(prepare_audit_key, settings)
     eraser = Eraser(
         catalog=ground.catalog,
@@ -43,9 +42,10 @@ async def erasing(settings: ControlSettings, ground: Ground, strongroom: Strongr
         master=strongroom.master,
         store=ground.store,
         records=ground.records,
-        tombstones=tombstones,
+        graveyard=graveyard,
         notary=Notary(ground.audit, key, settings.release),
         clock=utc_now,
+        backup_days=settings.share_backup_days,
     )
     runner = ErasureRunner(strongroom.shares, eraser, utc_now)
     task = asyncio.create_task(runner.run(), name="erasures")
@@ -54,20 +54,6 @@ async def erasing(settings: ControlSettings, ground: Ground, strongroom: Strongr
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def make_tombstones(
-    settings: ControlSettings, audit: AuditLog, strongroom: Strongroom, store: ObjectStore
-) -> Tombstones:
-    """Tombstones of this house."""
-    return Tombstones(
-        catalog=strongroom.catalog,
-        shares=strongroom.shares,
-        store=store,
-        audit=audit,
-        clock=utc_now,
-        backup_days=settings.share_backup_days,
-    )
 
 
 @contextlib.asynccontextmanager

@@ -50,7 +50,12 @@ async def remote_findings(settings: CommonSettings) -> list[Finding]:
     if isinstance(settings, ControlSettings):
         found += await database_findings("share store", settings.shares, Schema.SHARES)
     found += await redis_findings(settings)
-    return found + await object_findings(settings.objects, writes=not isinstance(settings, StreamSettings))
+    found += await object_findings(settings.objects, writes=not isinstance(settings, StreamSettings))
+    if isinstance(settings, ControlSettings):
+        from vault.cli.restore_check import restore_findings  # noqa: PLC0415 - no other role may load a share store
+
+        found += await restore_findings(settings)
+    return found
 
 
 async def database_findings(name: str, url: str, schema: Schema) -> list[Finding]:

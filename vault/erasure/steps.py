@@ -28,7 +28,7 @@ from vault.erasure import evidence
 from vault.erasure.certifying import Notary
 from vault.erasure.errors import StillThere
 from vault.erasure.proof import attempt, remember
-from vault.erasure.tombstones import Tombstones
+from vault.erasure.tombstones import Graveyard
 from vault.objects.store import ObjectName, ObjectStore
 from vault.sessions.records import RecordStore
 
@@ -49,9 +49,10 @@ class Eraser:
     master: Master
     store: ObjectStore
     records: RecordStore
-    tombstones: Tombstones
+    graveyard: Graveyard
     notary: Notary
     clock: Callable[[], dt.datetime]
+    backup_days: int
 
     @property
     def audit(self) -> AuditLog:
@@ -76,8 +77,8 @@ class Eraser:
             await erasures.move(connection, row.erasure_id, ErasureState.DESTROYING)
 
     async def _destroy(self, row: ErasureRow) -> None:
-        await self.tombstones.put(row)
         now = self.clock()
+        await self.graveyard.put(row, now=now)
         async with self.shares.database.writing() as connection:
             await erasures.destroy_share(connection, row.tenant, row.patient)
             await erasures.move(
@@ -85,7 +86,7 @@ class Eraser:
                 row.erasure_id,
                 ErasureState.DESTROYED,
                 destroyed_at=now,
-                backups_expire_at=now + dt.timedelta(days=self.tombstones.backup_days),
+                backups_expire_at=now + dt.timedelta(days=self.backup_days),
             )
         await self.shares.scrub()
 
@@ -140,7 +141,7 @@ class Eraser:
             raise StillThere("the share is in the share store again: restart the control role, which replays")
         async with self.catalog.reading() as connection:
             holdings = await erasing.holdings(connection, row.tenant, row.patient)
-        if not evidence.is_empty(holdings) or not await self.tombstones.stands(row.erasure_id):
+        if not evidence.is_empty(holdings) or not await self.graveyard.stands(row.erasure_id):
             raise StillThere("the catalog or the tombstone is not as it was left: restart the control role")
         now = self.clock()
         certificate = await self.notary.certify(row, now=now)

@@ -39,23 +39,17 @@ _log = structlog.get_logger("replayvault.erasure")
 
 
 @dataclass(frozen=True, slots=True)
-class Tombstones:
-    """Writes tombstones, and replays them.
-
-    Methods raise `DatabaseUnavailable`, `StoreUnavailable` or `AuditUnavailable`.
-    """
+class Graveyard:
+    """Tombstones, and who should lie under one. Methods raise `DatabaseUnavailable` or `StoreUnavailable`."""
 
     catalog: Database
     shares: ShareStore
     store: ObjectStore
-    audit: AuditLog
-    clock: Callable[[], dt.datetime]
-    backup_days: int
 
-    async def put(self, row: ErasureRow) -> None:
+    async def put(self, row: ErasureRow, *, now: dt.datetime) -> None:
         """Write the tombstone of an erasure, unless it stands."""
         key = await self.shares.tombstone_key()
-        sealed = seal_tombstone(Tombstone(row.tenant, row.patient, self.clock()), row.erasure_id, key)
+        sealed = seal_tombstone(Tombstone(row.tenant, row.patient, now), row.erasure_id, key)
         with contextlib.suppress(ObjectExists):
             await self.store.put_anchor(TombstoneName(row.erasure_id), sealed)
 
@@ -63,19 +57,8 @@ class Tombstones:
         """Whether there is a tombstone of an erasure."""
         return erasure_id in {name.erasure_id async for name in self.store.list_anchors(TombstoneName)}
 
-    async def replay(self, *, dry_run: bool = False) -> int:
-        """Destroy again what backups brought back; how many patients that were. Raises `ForeignTombstone`."""
-        await (
-            self.shares.tombstone_key()
-        )  # made before the first backup, so that every backup can read tombstones
-        resurrected = await self._forgotten()
-        for row in resurrected:
-            if not dry_run:
-                await self._destroy_again(row)
-        return len(resurrected) + await self._clear_again(dry_run=dry_run)
-
-    async def _forgotten(self) -> list[ErasureRow]:
-        """Erasures with a tombstone of which the share store does not know that the share is gone."""
+    async def forgotten(self) -> list[ErasureRow]:
+        """Erasures whose share a restored share store brought back; raises `ForeignTombstone`."""
         found = []
         async for name in self.store.list_anchors(TombstoneName):
             erasure_id = ErasureId(name.erasure_id)
@@ -94,13 +77,15 @@ class Tombstones:
 
     async def _read(self, erasure_id: ErasureId) -> ErasureRow:
         sealed = await self.store.get_anchor(TombstoneName(erasure_id))
-        try:
-            tombstone = open_tombstone(sealed, erasure_id, await self.shares.tombstone_key())
-        except (KeyMismatch, Damaged, Malformed):
+        key = await self.shares.find_tombstone_key()
+        tombstone: Tombstone | None = None
+        with contextlib.suppress(KeyMismatch, Damaged, Malformed):
+            tombstone = None if key is None else open_tombstone(sealed, erasure_id, key)
+        if tombstone is None:
             raise ForeignTombstone(
                 f"the object store holds a tombstone that this share store cannot read ({erasure_id}): somebody was "
                 "erased whom this share store does not know; restore the newest backup of the right share store"
-            ) from None
+            )
         return ErasureRow(
             erasure_id=erasure_id,
             tenant=tombstone.tenant,
@@ -112,40 +97,61 @@ class Tombstones:
             hold_s=0,
         )
 
-    async def _destroy_again(self, row: ErasureRow) -> None:
-        now = self.clock()
-        _log.error("a restored backup had brought an erased patient back", erasure=str(row.erasure_id))
-        await self._tell(row, "the share store had forgotten this erasure: destroyed again")
-        async with self.shares.database.writing() as connection:
-            await erasures.destroy_share(connection, row.tenant, row.patient)
-            expire_at = now + dt.timedelta(days=self.backup_days)
-            again = replace(row, destroyed_at=now, backups_expire_at=expire_at)
-            await erasures.put_again(connection, again)
-        await self.shares.scrub()
-
-    async def _clear_again(self, *, dry_run: bool) -> int:
-        count, after = 0, None
+    async def brought_back(self) -> list[ErasureRow]:
+        """Erasures whose patient a restored catalog knows again."""
+        found: list[ErasureRow] = []
+        after: ErasureId | None = None
         while page := await self._page(after):
             after = page[-1].erasure_id
             by_patient = {(row.tenant, row.patient): row for row in page}
             async with self.catalog.reading() as connection:
                 known = await erasing.still_known(connection, list(by_patient))
-            for patient in sorted(known):
-                count += 1
-                if not dry_run:
-                    await self._send_back(by_patient[patient])
-        return count
-
-    async def _send_back(self, row: ErasureRow) -> None:
-        _log.error("a restored catalog had brought an erased patient back", erasure=str(row.erasure_id))
-        await self._tell(row, "the catalog had forgotten this erasure: cleared again")
-        async with self.shares.database.writing() as connection:
-            await erasures.move(connection, row.erasure_id, ErasureState.DESTROYED)
+            found += [by_patient[patient] for patient in sorted(known)]
+        return found
 
     async def _page(self, after: ErasureId | None) -> tuple[ErasureRow, ...]:
         states = (ErasureState.DELETED, ErasureState.CERTIFIED)
         async with self.shares.database.reading() as connection:
             return await erasures.of_states(connection, states, after=after, limit=_PAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Destroys again what backups brought back. Raises `AuditUnavailable` as well."""
+
+    graveyard: Graveyard
+    audit: AuditLog
+    clock: Callable[[], dt.datetime]
+    backup_days: int
+
+    async def run(self) -> int:
+        """How many patients that were; raises `ForeignTombstone`."""
+        shares = self.graveyard.shares
+        await shares.tombstone_key()  # made before the first backup, so that every backup can read tombstones
+        forgotten = await self.graveyard.forgotten()
+        for row in forgotten:
+            await self._destroy_again(row)
+        brought_back = await self.graveyard.brought_back()
+        for row in brought_back:
+            await self._send_back(row)
+        return len(forgotten) + len(brought_back)
+
+    async def _destroy_again(self, row: ErasureRow) -> None:
+        now = self.clock()
+        _log.error("a restored backup had brought an erased patient back", erasure=str(row.erasure_id))
+        await self._tell(row, "the share store had forgotten this erasure: destroyed again")
+        async with self.graveyard.shares.database.writing() as connection:
+            await erasures.destroy_share(connection, row.tenant, row.patient)
+            expire_at = now + dt.timedelta(days=self.backup_days)
+            again = replace(row, destroyed_at=now, backups_expire_at=expire_at)
+            await erasures.put_again(connection, again)
+        await self.graveyard.shares.scrub()
+
+    async def _send_back(self, row: ErasureRow) -> None:
+        _log.error("a restored catalog had brought an erased patient back", erasure=str(row.erasure_id))
+        await self._tell(row, "the catalog had forgotten this erasure: cleared again")
+        async with self.graveyard.shares.database.writing() as connection:
+            await erasures.move(connection, row.erasure_id, ErasureState.DESTROYED)
 
     async def _tell(self, row: ErasureRow, note: str) -> None:
         event = Event(
