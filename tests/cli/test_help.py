@@ -81,7 +81,12 @@ def test_an_example_is_a_command_that_exists(
     for file in _FILE.finditer(line):
         if not file[0].startswith("/"):
             (tmp_path / file[0]).touch()
-    for variable, value in (("$JOB", _A_UUID), ("$OBJECT", "object"), ("OBJECT", "object")):
+    for variable, value in (
+        ("$JOB", _A_UUID),
+        ("$ERASURE", _A_UUID),
+        ("$OBJECT", "object"),
+        ("OBJECT", "object"),
+    ):
         line = line.replace(variable, value)
     parse(line)
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from keys.notes import NoteKey, create_audit_key, load_audit_key, public_key, publish_audit_key
 from keys.secret import AuditKey
@@ -18,8 +19,11 @@ from vault.audit.log import AuditLog
 from vault.metrics import Metrics
 from vault.objects.anchor_folder import FolderAnchors
 from vault.objects.anchors import AnchorPlace
+from vault.objects.location import make_store
 from vault.objects.store import ObjectStore
 from vault.settings import CommonSettings
+
+_OPERATOR: Final = "operator"
 
 
 @contextlib.asynccontextmanager
@@ -49,6 +53,18 @@ async def audited(
         await asyncio.wait(tasks)
         await checkpointer.make()
         await asyncio.gather(*(it.aclose() for it in anchorings))
+
+
+@contextlib.asynccontextmanager
+async def operator_log(
+    settings: CommonSettings, *, clock: Callable[[], dt.datetime]
+) -> AsyncIterator[AuditLog]:
+    """A log for the length of an operator's command, signed and anchored at its end; raises as `audited` does."""
+    async with (
+        contextlib.aclosing(make_store(settings.objects)) as store,
+        audited(settings, role=_OPERATOR, store=store, clock=clock) as log,
+    ):
+        yield log
 
 
 def prepare_audit_key(settings: CommonSettings) -> AuditKey:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from vault.alarm import breaker_event
 from vault.app.alarms import open_webhook
+from vault.app.audited import operator_log
 from vault.app.ground import utc_now
 from vault.audit.entry import Action
 from vault.audit.log import AuditLog
@@ -80,13 +81,10 @@ class _Desk:
 
 @contextlib.asynccontextmanager
 async def _desk(settings: CommonSettings) -> AsyncIterator[_Desk]:
-    audit = await AuditLog.open(settings.audit_folder, role=OPERATOR, release=settings.release, clock=utc_now)
-    try:
+    async with operator_log(settings, clock=utc_now) as audit:
         webhook = await open_webhook(settings, audit, Metrics(), clock=utc_now)
         async with _shared(settings) as shared:
             yield _Desk(shared, audit, webhook)
-    finally:
-        await audit.aclose()
 
 
 @contextlib.asynccontextmanager

@@ -12,10 +12,9 @@ from keys.erasures import ErasureId
 from keys.errors import UnknownErasure
 from keys.ids import PatientRef, TenantId
 from keys.strongroom import Strongroom
-from vault.app.audited import prepare_audit_key
+from vault.app.audited import operator_log, prepare_audit_key
 from vault.app.ground import Ground, utc_now
 from vault.app.master import open_master
-from vault.audit.log import AuditLog
 from vault.catalog import erasing as catalog_of
 from vault.catalog.migrate import Schema, require_current
 from vault.erasure.certifying import Notary
@@ -71,14 +70,8 @@ async def looking(settings: ControlSettings) -> AsyncIterator[Register]:
 @contextlib.asynccontextmanager
 async def deciding(settings: ControlSettings) -> AsyncIterator[Requests]:
     """Erasures to decide about, on the audit log; raises `AuditUnavailable` as well."""
-    async with looking(settings) as register:
-        audit = await AuditLog.open(
-            settings.audit_folder, role="operator", release=settings.release, clock=utc_now
-        )
-        try:
-            yield Requests(register, audit, utc_now, settings.two_persons)
-        finally:
-            await audit.aclose()
+    async with looking(settings) as register, operator_log(settings, clock=utc_now) as audit:
+        yield Requests(register, audit, utc_now, settings.two_persons)
 
 
 async def plan(settings: ControlSettings, tenant: TenantId, patient: PatientRef) -> dict[str, Any]:
