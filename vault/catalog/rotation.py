@@ -11,10 +11,27 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, exists, func, not_, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    Select,
+    Uuid,
+    bindparam,
+    case,
+    column,
+    exists,
+    func,
+    not_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
 from keys.ids import Generation, KeyId, PatientRef, RecordingId, TenantId, parse_patient, parse_tenant
 from keys.lifecycle import KeyState
@@ -175,6 +192,11 @@ async def replace_wraps(
     connection: AsyncConnection, old: KeyId, new: Sequence[RecordingWrap], *, now: dt.datetime
 ) -> None:
     """Put each of these in the place of its recording's wrap under `old`; the caller holds them."""
+    if not new:
+        return
+    if connection.dialect.name == "postgresql":
+        await _replace_in_one(connection, old, new, now=now)
+        return
     change = (
         update(recording_wraps)
         .where(
@@ -199,8 +221,35 @@ async def replace_wraps(
         }
         for wrap in new
     ]
-    if values:
-        await connection.execute(change, values)
+    await connection.execute(change, values)
+
+
+async def _replace_in_one(
+    connection: AsyncConnection, old: KeyId, new: Sequence[RecordingWrap], *, now: dt.datetime
+) -> None:
+    """One statement for all rows: one for each costs as much as opening and wrapping the key does."""
+    columns: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
+        "recording_id": (Uuid(), [wrap.recording_id for wrap in new]),
+        "patient_key_id": (Uuid(), [wrap.patient_key_id for wrap in new]),
+        "generation": (Integer(), [wrap.generation for wrap in new]),
+        "wrapped": (LargeBinary(), [wrap.wrapped for wrap in new]),
+    }
+    arrays: list[Any] = [bindparam(None, values, type_=ARRAY(kind)) for kind, values in columns.values()]
+    named: list[Any] = [column(name, kind) for name, (kind, _) in columns.items()]
+    fresh = func.unnest(*arrays).table_valued(*named, name="fresh").render_derived()
+    change = (
+        update(recording_wraps)
+        .where(
+            recording_wraps.c.recording_id == fresh.c.recording_id, recording_wraps.c.patient_key_id == old
+        )
+        .values(
+            patient_key_id=fresh.c.patient_key_id,
+            generation=fresh.c.generation,
+            wrapped=fresh.c.wrapped,
+            created_at=now,
+        )
+    )
+    await connection.execute(change)
 
 
 def _unrotated(scope: Scope, requested_at: dt.datetime) -> Select[tuple[str, str]]:
