@@ -37,7 +37,7 @@ from keys.master.protocol import MasterWrap
 from keys.secret import MasterHalf
 
 PROVIDER: Final = "openbao"
-LIMIT_S: Final = 2.0
+LIMIT_S: Final = 1.5
 # The default limits on a JSON body let 249 ciphertexts with their contexts through in one call.
 BATCH: Final = 249
 _THREADS: Final = 8

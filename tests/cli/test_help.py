@@ -84,6 +84,7 @@ def test_an_example_is_a_command_that_exists(
     for variable, value in (
         ("$JOB", _A_UUID),
         ("$ERASURE", _A_UUID),
+        ("$STOLEN", _A_UUID),
         ("$OBJECT", "object"),
         ("OBJECT", "object"),
     ):
