@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys.erasure import ErasureState, sources_of
-from keys.errors import ErasureRefused, UnknownErasure
+from keys.errors import ErasureRefused, OnLegalHold, UnknownErasure
 from keys.ids import PatientRef, TenantId
 from keys.tables import erasure_shares, erasures, legal_holds
 
@@ -62,7 +62,7 @@ class LegalHold:
 
 async def ask(connection: AsyncConnection, row: ErasureRow) -> None:
     """Insert a request; raises `ErasureRefused` under a legal hold, and where an erasure of the patient stands."""
-    await _require_no_hold(connection, row.tenant, row.patient)
+    await require_no_hold(connection, row.tenant, row.patient)
     values = {name: getattr(row, name) for name in ErasureRow.__slots__ if name != "erasure_id"}
     try:
         async with connection.begin_nested():
@@ -146,7 +146,7 @@ async def move(
         found = await find(connection, erasure_id)
         raise ErasureRefused(f"the erasure is {found.state.value} and cannot become {target.value}")
     if target is ErasureState.DESTROYING:
-        await _require_no_hold(connection, TenantId(moved.tenant), PatientRef(moved.patient))
+        await require_no_hold(connection, TenantId(moved.tenant), PatientRef(moved.patient))
 
 
 async def note(connection: AsyncConnection, erasure_id: ErasureId, **changes: Any) -> None:
@@ -211,10 +211,11 @@ async def legal_holds_of(connection: AsyncConnection, *, limit: int) -> tuple[Le
     return tuple(LegalHold(**row) for row in (await connection.execute(question)).mappings())
 
 
-async def _require_no_hold(connection: AsyncConnection, tenant: TenantId, patient: PatientRef) -> None:
+async def require_no_hold(connection: AsyncConnection, tenant: TenantId, patient: PatientRef) -> None:
+    """Raises `OnLegalHold`."""
     held = exists().where(legal_holds.c.tenant == tenant, legal_holds.c.patient == patient)
     if await connection.scalar(select(held)):
-        raise ErasureRefused("this patient is under a legal hold: `replayvault keys hold ls` shows it")
+        raise OnLegalHold("this patient is under a legal hold: `replayvault keys hold ls` shows it")
 
 
 def _erasure(row: Mapping[Any, Any]) -> ErasureRow:

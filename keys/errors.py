@@ -12,6 +12,7 @@ KeysError
 ├── PatientErased          the patient's erasure share is destroyed
 ├── ErasurePending         the patient is about to be erased, and takes in nothing new
 ├── ErasureRefused         an erasure that cannot be asked for, cancelled or approved as it stands
+│   └── OnLegalHold        the patient's recordings have to be kept
 ├── UnknownErasure         no such erasure or legal hold
 ├── KeyConflict            another writer was first
 ├── DatabaseUnavailable    catalog or share store do not answer
@@ -68,6 +69,10 @@ class ErasurePending(KeysError):
 
 class ErasureRefused(KeysError):
     """An erasure that cannot be asked for, cancelled, approved or held as things stand; the message says why."""
+
+
+class OnLegalHold(ErasureRefused):
+    """Somebody has the duty to keep what this patient's recordings show: nothing of hers is destroyed."""
 
 
 class UnknownErasure(KeysError):

@@ -81,6 +81,11 @@ class ShareStore:
             raise ErasurePending("the patient is about to be erased, and takes in nothing new")
         raise PatientErased("this patient was erased")
 
+    async def require_no_legal_hold(self, tenant: TenantId, patient: PatientRef) -> None:
+        """Raises `OnLegalHold`, for whoever is about to destroy something of a patient."""
+        async with self.database.reading() as connection:
+            await erasures.require_no_hold(connection, tenant, patient)
+
     async def find_tombstone_key(self) -> TombstoneKey | None:
         """What this store's tombstones are sealed under; None where none was ever made."""
         question = select(tombstone_keys.c.key).where(tombstone_keys.c.number == _ONLY)

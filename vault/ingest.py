@@ -163,11 +163,12 @@ class Ingest:
         return await self.find(caller.tenant, recording_id)
 
     async def delete(self, caller: Caller, recording_id: RecordingId) -> None:
-        """Destroy a recording's wraps, and then its objects; raises `UnknownRecording`.
+        """Destroy a recording's wraps, and then its objects; raises `UnknownRecording` or `OnLegalHold`.
 
         Once the wraps are gone nothing opens it; objects that cannot be removed now are removed later.
         """
-        await self.find(caller.tenant, recording_id)
+        row = await self.find(caller.tenant, recording_id)
+        await self.strongroom.shares.require_no_legal_hold(row.tenant, row.patient)
         await self.alarm.audit.write(_event(caller, Action.RECORDING_DELETE, recording=recording_id))
         async with self.catalog.writing() as connection:
             await recordings.mark_deleted(connection, recording_id)

@@ -251,6 +251,8 @@ async def test_d4_holds_hold_and_cancelling_restores_everything(
     await office.requests.place_hold(CLINIC, ANN, reason="court order", actor="operator:alice")
     with pytest.raises(ErasureRefused, match="legal hold"):
         await office.ask("ann")
+    kept = await clinic.send("DELETE", film.url)
+    assert (kept.status, kept.json["code"]) == (409, "legal-hold")
     await office.requests.lift_hold(CLINIC, ANN, actor="operator:alice")
     row = await office.ask("ann", hold=dt.timedelta(hours=1))
     with pytest.raises(ErasureRefused, match="stands already"):
@@ -274,6 +276,9 @@ async def test_d4_holds_hold_and_cancelling_restores_everything(
         await office.requests.place_hold(CLINIC, ANN, reason="too late", actor="operator:alice")
     with pytest.raises(UnknownErasure):
         await office.ask("nobody")
+    for reason in ("", " ", "x" * 201, "two\nlines"):
+        with pytest.raises(ErasureRefused, match="a reason"):
+            await office.requests.ask(CLINIC, ANN, reason=reason, hold=dt.timedelta(), actor="operator:alice")
 
 
 async def test_two_persons_have_to_agree(world: World, press: Press, office: Office) -> None:
@@ -379,6 +384,21 @@ def _paths(document: Any, *path: Any) -> Any:
             yield from _paths(value, *path, name)
     elif path:
         yield path
+
+
+async def test_a_rotation_passes_over_whoever_was_erased(world: World, press: Press, office: Office) -> None:
+    """C9 with the rows gone as well: erased while the job of everybody's rotation was under way."""
+    clinic = await world.backend()
+    for name in ("ann", "ben"):
+        await press.publish(clinic, name, sizes=PICTURE)
+    ann = await clinic.sign_in("ann", ttl_s=30)
+    job = await ask(press.catalog, JobKind.PATIENT)
+    await erased(office)
+    assert (await ended(press.catalog, job)).failed == 0
+    assert (await ann.get("/v1/recordings")).status == 401
+    async with press.catalog.reading() as connection:
+        assert await generations(connection, CLINIC, ANN) == ()
+        assert len(await generations(connection, CLINIC, PatientRef("ben"))) == 2
 
 
 async def test_what_was_never_there_is_not_erased(press: Press) -> None:

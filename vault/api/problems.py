@@ -38,6 +38,7 @@ class Code(enum.StrEnum):
     NOT_READY = "not-ready"
     PATIENT_ERASED = "patient-erased"
     ERASURE_PENDING = "erasure-pending"
+    LEGAL_HOLD = "legal-hold"
     LENGTH_REQUIRED = "length-required"
     PRECONDITION_FAILED = "precondition-failed"
     BODY_TOO_LARGE = "body-too-large"
@@ -86,6 +87,9 @@ TABLE: Final[Mapping[Code, Facts]] = MappingProxyType(
             409,
             "Erasure pending",
             "The patient is about to be erased: keep the recording, or have the erasure cancelled first.",
+        ),
+        Code.LEGAL_HOLD: Facts(
+            409, "Legal hold", "This patient's recordings have to be kept: ask whoever placed the legal hold."
         ),
         Code.LENGTH_REQUIRED: Facts(411, "Length required", "Send a Content-Length."),
         Code.PRECONDITION_FAILED: Facts(412, "Precondition failed", "Fetch the current version first."),

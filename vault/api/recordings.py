@@ -215,7 +215,7 @@ class RecordingsApi:
                 access=INGEST,
                 summary="Destroy a recording",
                 answers={204: None},
-                problems=(*missing, *away),
+                problems=(*missing, Code.LEGAL_HOLD, *away),
             ),
         )
 

@@ -48,6 +48,7 @@ PROBLEMS: Final[Mapping[type[Exception], Translation]] = {
     NoSuchFile: Code.NOT_FOUND,
     keys_errors.PatientErased: Code.PATIENT_ERASED,
     keys_errors.ErasurePending: Code.ERASURE_PENDING,
+    keys_errors.OnLegalHold: Code.LEGAL_HOLD,
     catalog_errors.ConsultationTaken: Code.CONSULTATION_TAKEN,
     catalog_errors.SourceStored: Code.CONFLICT,
     catalog_errors.WrongState: Code.NOT_READY,

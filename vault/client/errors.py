@@ -15,7 +15,9 @@ ReplayVaultError
     ├── NotFound              not there, or not yours: the service does not say which
     ├── Conflict              the state is not the one that the call assumes
     │   ├── ConsultationTaken the consultation is another patient's
-    │   └── NotReady          the recording is not published
+    │   ├── NotReady          the recording is not published
+    │   ├── ErasurePending    the patient is about to be erased, and takes in nothing new
+    │   └── LegalHold         the patient's recordings have to be kept
     ├── PatientErased         the patient's recordings cannot be opened again
     ├── TooLarge              more bytes than the service takes
     ├── Busy                  ask again later: `retry_after_s`
@@ -162,6 +164,10 @@ class ErasurePending(Conflict):
     """The patient is about to be erased: what is sent now would be lost."""
 
 
+class LegalHold(Conflict):
+    """The patient's recordings have to be kept."""
+
+
 class TooLarge(Refused):
     """More bytes than the service takes."""
 
@@ -211,6 +217,7 @@ LEAVES: Final[Mapping[str, type[Refused]]] = MappingProxyType(
         "not-ready": NotReady,
         "patient-erased": PatientErased,
         "erasure-pending": ErasurePending,
+        "legal-hold": LegalHold,
         "body-too-large": TooLarge,
         "too-many-requests": Busy,
         "unavailable": Unavailable,

@@ -23,6 +23,7 @@ from vault.audit.log import AuditLog
 
 DEFAULT_HOLD: Final = dt.timedelta(hours=72)
 _LISTED: Final = 1000
+_LONGEST_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Requests:
         self, tenant: TenantId, patient: PatientRef, *, reason: str, hold: dt.timedelta, actor: str
     ) -> ErasureRow:
         """Ask for an erasure: it is held from now on, or waits for a second person."""
+        _require_reason(reason)
         await self.register.require_known(tenant, patient)
         now = self.clock()
         row = ErasureRow(
@@ -118,6 +120,7 @@ class Requests:
         self, tenant: TenantId, patient: PatientRef, *, reason: str, actor: str
     ) -> LegalHold:
         """Keep a patient from being erased until the hold is lifted."""
+        _require_reason(reason)
         hold = LegalHold(tenant, patient, reason, actor, self.clock())
         await self.audit.write(_event(Action.HOLD_PLACE, actor, f"a legal hold: {reason}"))
         async with self.register.shares.writing() as connection:
@@ -135,6 +138,11 @@ class Requests:
 
     async def _tell(self, action: Action, row: ErasureRow, actor: str) -> None:
         await self.audit.write(_event(action, actor, f"erasure {row.erasure_id}"))
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > _LONGEST_REASON or not reason.isprintable():
+        raise ErasureRefused(f"a reason is a sentence of at most {_LONGEST_REASON} printable characters")
 
 
 def _event(action: Action, actor: str, note: str) -> Event:

@@ -76,6 +76,7 @@ class PatientRotation:
 
     async def _prepare(self, patient: Patient, rows: tuple[PatientKeyRow, ...]) -> None:
         if not rows:
+            await self.strongroom.shares.require_not_erased(patient.tenant, patient.patient)
             raise NoSuchKey("this patient has no key that could be rotated")
         # Not before the request, whatever this host's clock says: the patient would be due again for ever.
         now = max(self.clock(), self.requested_at)
