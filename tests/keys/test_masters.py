@@ -182,7 +182,7 @@ async def test_a_local_version_that_another_process_made_is_noticed(tmp_path: Pa
     create_master_file(tmp_path / "master.key")
     here, there = (load_master_file(tmp_path / "master.key") for _ in range(2))
     assert sorted(await asyncio.gather(here.rotate(), there.rotate())) in ([2, 3], [3, 3])
-    assert sorted((await asyncio.to_thread(load_master_file, tmp_path / "master.key")).versions) == [1, 2, 3]
+    assert sorted((await asyncio.to_thread(load_master_file, tmp_path / "master.key")).keys) == [1, 2, 3]
     assert await there.rotate() == 4
     wrap = await there.wrap(MasterHalf.generate(), context=HERE)
     await here.unwrap(wrap, context=HERE)

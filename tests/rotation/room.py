@@ -131,11 +131,11 @@ class Room:
         job = JobRow(
             job_id=JobId(uuid.uuid4()),
             kind=kind,
-            state=JobState.QUEUED,
+            state=narrowed.pop("state", JobState.QUEUED),
             tenant=narrowed.pop("tenant", None),
             patient=narrowed.pop("patient", None),
             base_version=narrowed.pop("base_version", None),
-            requested_by="test",
+            requested_by=narrowed.pop("requested_by", "test"),
             requested_at=self.at,
             **narrowed,
         )
@@ -143,7 +143,12 @@ class Room:
             await key_jobs.ask(connection, job)
         return job.job_id
 
-    def runner(self) -> Runner:
+    async def work(self) -> None:
+        """Run what can be run now."""
+        while await self.runner().once():
+            pass
+
+    def runner(self, *, two_persons: bool = False) -> Runner:
         """A runner of this room."""
         metrics = Metrics()
         nowhere = SharedBreaker(connect_redis(f"unix://{self.folder / 'no-redis.sock'}"))
@@ -153,7 +158,7 @@ class Room:
         def turns(job: JobRow, held: JobClaim) -> Any:
             return turns_of(job, held, strongroom=self.strongroom, alarm=alarm, clock=self.clock)
 
-        return Runner(self.catalog, self.audit, self.clock, turns)
+        return Runner(self.catalog, self.audit, self.clock, turns, two_persons)
 
     async def job(self, job_id: JobId) -> JobRow:
         """How a job stands."""

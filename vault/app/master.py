@@ -77,6 +77,7 @@ def _opened(settings: ControlSettings, url: str | None, token: Path | None, *, n
             key=key,
             token_file=token,
             rotator_token_file=settings.rotator_token_file,
+            retirer_token_file=settings.retirer_token_file,
             ca_file=settings.master_ca_file,
         )
     )

@@ -20,13 +20,13 @@ from vault.rotation.turns import Turns
 from vault.settings import ControlSettings
 
 
-def make_runner(strongroom: Strongroom, alarm: Alarm) -> Runner:
-    """A runner on a strongroom."""
+def make_runner(strongroom: Strongroom, alarm: Alarm, *, two_persons: bool) -> Runner:
+    """A runner on a strongroom; with `two_persons` it destroys nothing that one person alone asked for."""
 
     def turns(job: JobRow, held: JobClaim) -> Turns:
         return turns_of(job, held, strongroom=strongroom, alarm=alarm, clock=utc_now)
 
-    return Runner(strongroom.catalog, alarm.audit, utc_now, turns)
+    return Runner(strongroom.catalog, alarm.audit, utc_now, turns, two_persons)
 
 
 @contextlib.asynccontextmanager
@@ -49,4 +49,5 @@ async def rotating(settings: ControlSettings) -> AsyncIterator[Runner]:
         ground = await stack.enter_async_context(lay_ground(settings, role="keys"))
         await require_current(ground.catalog, Schema.CATALOG)
         await require_current(shares, Schema.SHARES)
-        yield make_runner(Strongroom(ground.catalog, open_master(settings), ShareStore(shares)), ground.alarm)
+        strongroom = Strongroom(ground.catalog, open_master(settings), ShareStore(shares))
+        yield make_runner(strongroom, ground.alarm, two_persons=settings.two_persons)

@@ -55,6 +55,11 @@ class Action(enum.Enum):
     WRITER_CLOSE = "writer.close"
     BREAKER_OPEN = "breaker.open"
     BREAKER_CLOSE = "breaker.close"
+    KEY_APPROVE = "key.approve"
+    KEY_RETIRE = "key.retire"
+    MASTER_RETIRE = "master.retire"
+    MASTER_RESTORE = "master.restore"
+    MASTER_TRIM = "master.trim"
 
 
 class Decision(enum.Enum):

@@ -12,6 +12,8 @@ from vault.catalog.key_jobs import JobClaim, JobKind, JobRow
 from vault.rotation.master_job import MasterTurns
 from vault.rotation.patient_job import PatientTurns
 from vault.rotation.patients import PatientRotation
+from vault.rotation.retire_job import RetireTurns
+from vault.rotation.retire_master_job import RetireMasterTurns
 from vault.rotation.turns import Turns
 
 
@@ -31,5 +33,9 @@ def turns_of(
             return PatientTurns(catalog, rotation, job, held, clock)
         case JobKind.MASTER | JobKind.REWRAP:
             return MasterTurns(catalog, strongroom.master, alarm.audit, job, held, clock)
+        case JobKind.RETIRE:
+            return RetireTurns(strongroom, alarm.audit, job, held, clock)
+        case JobKind.RETIRE_MASTER:
+            return RetireMasterTurns(catalog, strongroom.master, alarm.audit, job, held, clock)
         case unknown:
             assert_never(unknown)

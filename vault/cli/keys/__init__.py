@@ -17,6 +17,7 @@ VERBS: Final = {
     "status": "vault.cli.keys.status",
     "rotate": "vault.cli.keys.rotate",
     "rewrap": "vault.cli.keys.rewrap",
+    "retire": "vault.cli.keys.retire",
 }
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from keys.ids import parse_patient, parse_tenant
 from vault.app.ground import utc_now
 from vault.catalog import rotation
 from vault.catalog.key_jobs import JobKind
@@ -18,7 +17,7 @@ from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
-from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced
+from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced, parse_scope
 from vault.cli.output import emit, json_option, pairs
 from vault.settings import AllSettings
 
@@ -60,15 +59,10 @@ def patient(
 
     It waits, for each patient, until every live session carries the new key: fifteen minutes with the usual sessions.
     """
-    if patient is not None and tenant is None:
-        raise click.UsageError("--patient needs --tenant")
     with sentences():
-        scope = Scope(
-            None if tenant is None else parse_tenant(tenant),
-            None if patient is None else parse_patient(patient),
-        )
+        scope = parse_scope(tenant, patient)
         settings = operator_settings(data_dir=data_dir)
-        job = new_job(JobKind.PATIENT, scope, Pace(rate, hours, wait))
+        job = new_job(settings, JobKind.PATIENT, scope, Pace(rate, hours, wait))
         plan = asyncio.run(_patient_plan(settings, scope))
         if guard.dry_run:
             emit({"would_rotate": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))

@@ -1,0 +1,34 @@
+"""Who types: the name that jobs and the audit log record.
+
+Invariant: it comes from the kernel, never from the environment. Whoever logged in stays known through `sudo` and `su`
+where the system keeps that (the audit login id); elsewhere it is the user of the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+from pathlib import Path
+from typing import Final
+
+_LOGIN: Final = Path("/proc/self/loginuid")
+_UNSET: Final = 2**32 - 1
+
+
+def operator_name() -> str:
+    """`operator:NAME`, or `operator:NUMBER` of a user without a name."""
+    number = _login_id()
+    if number is None:
+        number = os.getuid()
+    try:
+        return f"operator:{pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"operator:{number}"
+
+
+def _login_id() -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        number = int(_LOGIN.read_text(encoding="ascii"))
+        return None if number == _UNSET else number
+    return None
