@@ -16,6 +16,7 @@ from keys.ids import KeyId, parse_patient
 from keys.keyring import patient_key_row
 from keys.master.local import LocalMaster, create_master_file, load_master_file
 from keys.tables import patient_keys, recording_wraps
+from tests.catalog.rows import TENANT
 from tests.rotation.room import Room
 from vault.catalog import key_jobs
 from vault.catalog.errors import WrongState

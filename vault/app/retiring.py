@@ -54,15 +54,16 @@ async def require_retirable(settings: ControlSettings, standing: MasterStanding)
         await require_unneeded(catalog, standing.place)
 
 
-async def bring_back(settings: ControlSettings, place: MasterPlace, *, by: str) -> None:
-    """Bring a retired version back into use, and all after it; raises `NoSuchKey` where it was trimmed."""
-    note = f"{place.provider} {place.key_name} from v{place.key_version}"
+async def bring_back(settings: ControlSettings, standing: MasterStanding, *, by: str) -> None:
+    """Bring every version back into use that is not destroyed, and end the job that would."""
+    place, lowest = standing.place, standing.versions[0].number
+    note = f"{place.provider} {place.key_name} from v{lowest}"
     async with _catalog(settings) as catalog:
         async with catalog.writing() as connection:
             for job_id in await key_jobs.under_way(connection, JobKind.RETIRE_MASTER):
                 await key_jobs.abort(connection, job_id, now=utc_now())
         await _tell(settings, Action.MASTER_RESTORE, by, note)
-        await open_master(settings).restore(place.key_version)
+        await open_master(settings).restore(lowest)
 
 
 async def approve(settings: ControlSettings, job_id: JobId, *, by: str) -> None:

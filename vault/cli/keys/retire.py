@@ -116,7 +116,7 @@ def patient(
     required=True,
     help="This version and those before it.",
 )
-@click.option("--undo", is_flag=True, help="Bring it back into use; until it is destroyed.")
+@click.option("--undo", is_flag=True, help="Bring back what is not destroyed yet.")
 @_soak_option
 @json_option
 @data_dir_option
@@ -160,12 +160,12 @@ def master(
 def _undo(guard: Guard, settings: AllSettings, standing: MasterStanding, *, as_json: bool) -> None:
     from vault.app import retiring as desk  # noqa: PLC0415 - as above
 
-    back = [e.number for e in standing.versions if e.is_retired and e.number >= standing.place.key_version]
+    back = [each.number for each in standing.versions if each.is_retired]
     if guard.dry_run:
         emit({"would_restore": back}, as_json=as_json, people=lambda: say(f"versions {back} come back"))
         sys.exit(0)
     guard.ask("undo", about=f"Versions {back} open again what stands under them, and are not destroyed.")
-    asyncio.run(desk.bring_back(settings, standing.place, by=operator_name()))
+    asyncio.run(desk.bring_back(settings, standing, by=operator_name()))
     emit({"restored": back}, as_json=as_json, people=lambda: say(f"versions {back} are back in use"))
 
 
