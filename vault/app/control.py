@@ -10,7 +10,7 @@ from keys.handover import create_worker_files, load_worker_public_key
 from keys.master.local import create_master_file
 from keys.shares import ShareStore
 from keys.strongroom import Strongroom
-from keys.tier import create_tier_file, load_tier_file
+from keys.tier import create_tier_file
 from vault.api.auth import Gatekeeper
 from vault.api.recordings import RecordingsApi
 from vault.api.sessions import SessionsApi
@@ -18,6 +18,7 @@ from vault.app.ground import Ground, lay_ground, utc_now
 from vault.app.master import open_master, read_passphrase, uses_local_master
 from vault.app.rotating import make_runner, running
 from vault.app.serving import Served
+from vault.app.tiers import live_tiers
 from vault.catalog.migrate import Schema, migrate
 from vault.ingest import Ingest
 from vault.queue import WakeUps, open_queue
@@ -56,7 +57,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         await migrate(shares, Schema.SHARES)
         queue_redis = connect_redis(settings.redis)
         stack.push_async_callback(queue_redis.aclose)
-        tiers = load_tier_file(settings.tier_file)
+        tiers = await stack.enter_async_context(live_tiers(settings.tier_file, ground.redis, role="control"))
         master = open_master(settings)
         strongroom = Strongroom(ground.catalog, master, ShareStore(shares))
         ingest = Ingest(

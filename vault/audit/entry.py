@@ -60,6 +60,7 @@ class Action(enum.Enum):
     MASTER_RETIRE = "master.retire"
     MASTER_RESTORE = "master.restore"
     MASTER_TRIM = "master.trim"
+    TIER_ROTATE = "tier.rotate"
 
 
 class Decision(enum.Enum):

@@ -164,6 +164,17 @@ async def last_ticket_end(
     return end
 
 
+async def last_end(
+    connection: AsyncConnection, *, issued_by: dt.datetime, now: dt.datetime
+) -> dt.datetime | None:
+    """When the last live session or ticket ends, anybody's, that was issued by a moment; None where there is none."""
+    question = select(func.max(sessions.c.expires_at)).where(
+        sessions.c.issued_at <= issued_by, sessions.c.revoked_at.is_(None), sessions.c.expires_at > now
+    )
+    end: dt.datetime | None = await connection.scalar(question)
+    return end
+
+
 async def shorten(
     connection: AsyncConnection, record_id: RecordId, *, now: dt.datetime, expires_at: dt.datetime
 ) -> bool:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vault.app.ground import utc_now
+from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
 from vault.catalog import rotation
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.rotation import Scope
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
-from vault.cli.exits import sentences
+from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
 from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced, parse_scope
-from vault.cli.output import emit, json_option, pairs
+from vault.cli.keys.status import tier_document
+from vault.cli.output import emit, json_option, pairs, say
+from vault.logs import silence_logs
 from vault.settings import AllSettings
+
+_POLL_S = 1.0
 
 
 @click.group(
@@ -92,6 +99,42 @@ def master(
     with sentences():
         settings = operator_settings(data_dir=data_dir)
         ask_for_master(guard, settings, JobKind.MASTER, Pace(rate, hours, wait), as_json=as_json)
+
+
+@rotate.command(
+    "tier-secret",
+    examples=("replayvault keys rotate tier-secret --dry-run", "replayvault keys rotate tier-secret --wait"),
+)
+@click.option("--wait", is_flag=True, help="Stay until it is done, or type it again later: it goes on.")
+@json_option
+@data_dir_option
+@guarded
+def tier_secret(guard: Guard, *, wait: bool, data_dir: Path | None, as_json: bool) -> None:
+    """Put a new tier secret in the place of the old one; sessions of both open meanwhile.
+
+    Three steps, each when it is safe: the new one opens everywhere, seals everywhere, and is alone. Exit code 3 while
+    it waits. Replicas read the file again by themselves; a host with a file of its own needs a copy after each step.
+    """
+    with sentences():
+        silence_logs()
+        settings = operator_settings(data_dir=data_dir)
+        standing = asyncio.run(_tiers(settings, writing=False))
+        if guard.dry_run:
+            told = {"would_rotate": tier_document(standing)}
+            emit(told, as_json=as_json, people=lambda: pairs(*told["would_rotate"].items()))
+            return
+        guard.ask("rotate", about="Sessions and tickets are sealed under a new secret from now on.")
+        standing = asyncio.run(_tiers(settings, writing=True))
+        while wait and standing.step is not TierStep.NONE:
+            time.sleep(_POLL_S)
+            standing = asyncio.run(_tiers(settings, writing=True))
+        emit(tier_document(standing), as_json=as_json, people=lambda: say(NOTES[standing.step]))
+    sys.exit(int(Exit.OK if standing.step is TierStep.NONE else Exit.IN_PROGRESS))
+
+
+async def _tiers(settings: AllSettings, *, writing: bool) -> TierStanding:
+    async with tier_desk(settings, writing=writing) as desk:
+        return await (desk.advance() if writing else desk.look())
 
 
 async def _patient_plan(settings: AllSettings, scope: Scope) -> dict[str, Any]:
