@@ -34,6 +34,7 @@ class Viewer:
     app: App
     films: tuple[Pressed, ...]
     dice: random.Random
+    pause_s: float = 0.05
     answers: int = 0
     refreshes: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -47,7 +48,7 @@ class Viewer:
                 due_s = time.monotonic() + TTL_S / 2
             await self.dice.choice((self._list, self._play, self._seek))()
             self.answers += 1
-            await asyncio.sleep(0.05 * self.dice.random())
+            await asyncio.sleep(self.pause_s * self.dice.random())
 
     async def _refresh(self) -> None:
         answer = await self.app.send("POST", "/v1/sessions/refresh", json={"ttl_s": TTL_S})
