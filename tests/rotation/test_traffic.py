@@ -128,3 +128,17 @@ async def test_nobody_notices_a_rotation(world: World, press: Press) -> None:
     assert world.metric("replayvault_key_mismatch_total") == 0
     last = await clinic.sign_in("ann")
     assert (await last.get(f"{fresh.url}/{ROLE}")).body == fresh.plain(ROLE)
+
+
+async def test_now_asks_every_app_to_sign_in_once(world: World, press: Press) -> None:
+    clinic = await world.backend("clinic")
+    film = await press.publish(clinic, "ann", title="Film")
+    apps = [await clinic.sign_in("ann") for _ in range(3)]
+    begun = time.monotonic()
+    job = await ended(press.catalog, await ask(press.catalog, JobKind.PATIENT, now=True))
+    assert (job.state, job.done) == (JobState.DONE, 1)
+    assert time.monotonic() - begun < 10
+    assert {(await app.get("/v1/recordings")).status for app in apps} == {401}
+    again = await clinic.sign_in("ann")
+    assert (await again.get(f"{film.url}/{ROLE}")).body == film.plain(ROLE)
+    assert world.metric("replayvault_key_mismatch_total") == 0

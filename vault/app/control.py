@@ -73,7 +73,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         mint = Mint(strongroom, ground.catalog, ground.records, tiers, settings.audience, utc_now)
         admission = Admission(ground.records, ground.catalog, tiers, settings.audience, utc_now)
         await stack.enter_async_context(
-            running(make_runner(strongroom, ground.alarm, two_persons=settings.two_persons))
+            running(make_runner(strongroom, ground.alarm, ground.records, two_persons=settings.two_persons))
         )
         yield Served(
             routes=(

@@ -119,6 +119,26 @@ async def alive(
     )
 
 
+async def count_alive(
+    connection: AsyncConnection,
+    tenant: TenantId | None,
+    patient: PatientRef | None,
+    *,
+    now: dt.datetime,
+) -> int:
+    """How many sessions and tickets have not ended: anybody's, a tenant's or one patient's."""
+    question = (
+        select(func.count())
+        .select_from(sessions)
+        .where(sessions.c.expires_at > now, sessions.c.revoked_at.is_(None))
+    )
+    if tenant is not None:
+        question = question.where(sessions.c.tenant == tenant)
+    if patient is not None:
+        question = question.where(sessions.c.patient == patient)
+    return int(await connection.scalar(question) or 0)
+
+
 async def revoke_one(
     connection: AsyncConnection, tenant: TenantId, record_id: RecordId, *, now: dt.datetime
 ) -> tuple[RecordId, ...]:

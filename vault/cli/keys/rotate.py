@@ -12,7 +12,7 @@ import click
 
 from vault.app.ground import utc_now
 from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
-from vault.catalog import rotation
+from vault.catalog import registry, rotation
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.rotation import Scope
 from vault.cli.databases import opened_catalog
@@ -24,6 +24,7 @@ from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced,
 from vault.cli.keys.status import tier_document
 from vault.cli.output import emit, json_option, pairs, say
 from vault.logs import silence_logs
+from vault.rotation.jobs import NOW
 from vault.settings import AllSettings
 
 _POLL_S = 1.0
@@ -43,10 +44,12 @@ def rotate() -> None:
         "replayvault keys rotate patient --dry-run",
         "replayvault keys rotate patient --tenant clinic --hours 22:00-06:00 --rate 200",
         "replayvault keys rotate patient --tenant clinic --patient p-17 --yes --wait",
+        "replayvault keys rotate patient --tenant clinic --patient p-17 --now",
     ),
 )
 @click.option("--tenant", help="Only this tenant's patients.")
 @click.option("--patient", help="Only this patient; needs --tenant.")
+@click.option("--now", is_flag=True, help="End their sessions, and wait for none: apps sign in again.")
 @paced
 @json_option
 @data_dir_option
@@ -56,6 +59,7 @@ def patient(
     *,
     tenant: str | None,
     patient: str | None,
+    now: bool,
     rate: float | None,
     hours: str | None,
     wait: bool,
@@ -65,16 +69,20 @@ def patient(
     """Give patients a new key, and wrap their recordings' keys under it.
 
     It waits, for each patient, until every live session carries the new key: fifteen minutes with the usual sessions.
+    With --now it ends their sessions and tickets instead, once: every app of theirs signs in again.
     """
     with sentences():
         scope = parse_scope(tenant, patient)
         settings = operator_settings(data_dir=data_dir)
-        job = new_job(settings, JobKind.PATIENT, scope, Pace(rate, hours, wait))
-        plan = asyncio.run(_patient_plan(settings, scope))
+        job = new_job(
+            settings, JobKind.PATIENT, scope, Pace(rate, hours, wait), options={NOW: True} if now else None
+        )
+        plan = asyncio.run(_patient_plan(settings, scope, now=now))
         if guard.dry_run:
             emit({"would_rotate": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))
             return
-        guard.ask("rotate", about=f"{plan['patients']} patients get a new key.")
+        ending = f" {plan['sessions that end']} sessions and tickets of theirs end: apps sign in again."
+        guard.ask("rotate", about=f"{plan['patients']} patients get a new key.{ending if now else ''}")
         ask_for(settings, job, wait=wait, as_json=as_json)
 
 
@@ -137,9 +145,11 @@ async def _tiers(settings: AllSettings, *, writing: bool) -> TierStanding:
         return await (desk.advance() if writing else desk.look())
 
 
-async def _patient_plan(settings: AllSettings, scope: Scope) -> dict[str, Any]:
+async def _patient_plan(settings: AllSettings, scope: Scope, *, now: bool) -> dict[str, Any]:
     async with opened_catalog(settings) as catalog, catalog.reading() as connection:
         patients = await rotation.count_unrotated(connection, scope, requested_at=utc_now())
         wraps = await rotation.count_wraps(connection, scope)
+        alive = await registry.count_alive(connection, scope.tenant, scope.patient, now=utc_now())
     # One call wraps the new half; two unwrap the old and the new one, to move what stands under the old one.
-    return {"patients": patients, "recordings": wraps, "calls to the master key": 3 * patients}
+    ending = {"sessions that end": alive} if now else {}
+    return {"patients": patients, "recordings": wraps, "calls to the master key": 3 * patients, **ending}
