@@ -65,6 +65,11 @@ class LocalMaster:
         """As many as one transaction of the catalog takes well."""
         return _BATCH
 
+    @property
+    def can_retire(self) -> bool:
+        """Always."""
+        return True
+
     async def wrap(self, half: MasterHalf, *, context: bytes) -> MasterWrap:
         """Wrap under the highest version."""
         return self._wrap(half, await self.current_version(), context=context)

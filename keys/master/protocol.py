@@ -55,6 +55,11 @@ class Master(Protocol):
         """How many wraps one call of `rewrap` takes."""
         ...
 
+    @property
+    def can_retire(self) -> bool:
+        """Whether it takes single versions out of use."""
+        ...
+
     async def wrap(self, half: MasterHalf, *, context: bytes) -> MasterWrap:
         """Wrap under the current version."""
         ...

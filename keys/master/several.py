@@ -35,6 +35,11 @@ class Masters:
         """The current one's."""
         return self.current.batch_limit
 
+    @property
+    def can_retire(self) -> bool:
+        """The current one's."""
+        return self.current.can_retire
+
     async def wrap(self, half: MasterHalf, *, context: bytes) -> MasterWrap:
         """Wrap by the current one."""
         return await self.current.wrap(half, context=context)

@@ -37,8 +37,10 @@ class MasterStanding:
 
 
 async def master_standing(settings: ControlSettings, version: int) -> MasterStanding:
-    """How a version stands; raises `NoSuchKey` where there is none."""
+    """How a version stands; raises `NoSuchKey` where there is none, or `NotRetirable` for a keeper without any."""
     master = open_master(settings)
+    if not master.can_retire:
+        await master.retire(version)  # says why
     versions = await master.versions()
     if version not in {each.number for each in versions}:
         there = ", ".join(str(each.number) for each in versions)

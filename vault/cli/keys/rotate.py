@@ -81,8 +81,10 @@ def patient(
         if guard.dry_run:
             emit({"would_rotate": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))
             return
-        ending = f" {plan['sessions that end']} sessions and tickets of theirs end: apps sign in again."
-        guard.ask("rotate", about=f"{plan['patients']} patients get a new key.{ending if now else ''}")
+        about = f"{plan['patients']} patients get a new key."
+        if now:
+            about += f" {plan['sessions that end']} sessions and tickets of theirs end: apps sign in again."
+        guard.ask("rotate", about=about)
         ask_for(settings, job, wait=wait, as_json=as_json)
 
 
