@@ -101,6 +101,24 @@ def patient_key_context(
     return PATIENT_KEY + b"\0" + lp(tenant) + lp(patient) + key_id.bytes + _u32(generation)
 
 
+def named_patient_key(context: bytes) -> dict[str, str]:
+    """Tenant, key and generation of a patient key's context, for a keeper that shows them; none of any other context.
+
+    Not the patient: whoever reads the keeper's log is not told whose keys were opened when.
+    """
+    if not context.startswith(PATIENT_KEY + b"\0"):
+        return {}
+    rest = context[len(PATIENT_KEY) + 1 :]
+    size = _LENGTH.unpack_from(rest)[0]
+    generation = _NUMBER.unpack(rest[-_NUMBER.size :])[0]
+    key_id = uuid.UUID(bytes=rest[-_NUMBER.size - 16 : -_NUMBER.size])
+    return {
+        "tenant": rest[_LENGTH.size : _LENGTH.size + size].decode(),
+        "key": str(key_id),
+        "generation": str(generation),
+    }
+
+
 def master_key_context(*, name: str, version: int) -> bytes:
     """Context of one version of a local master key under a passphrase."""
     return MASTER_KEY + b"\0" + lp(name) + _u32(version)

@@ -17,6 +17,7 @@ KeysError
 ├── KeyConflict            another writer was first
 ├── DatabaseUnavailable    catalog or share store do not answer
 ├── MasterUnavailable      the KMS cannot be reached or refuses
+├── NotRetirable           a version of a master key that cannot be taken out of use now
 └── MasterUnusable         a key file or passphrase cannot be used; the sentence says what to do
 """
 
@@ -89,6 +90,10 @@ class DatabaseUnavailable(KeysError):
 
 class MasterUnavailable(KeysError):
     """The key management service cannot be reached or refuses."""
+
+
+class NotRetirable(KeysError):
+    """A version of a master key that cannot be taken out of use, or destroyed, now; the message says why."""
 
 
 class MasterUnusable(KeysError):

@@ -62,6 +62,23 @@ async def count_under(connection: AsyncConnection, place: MasterPlace) -> int:
     return int(await connection.scalar(question) or 0)
 
 
+async def count_up_to(connection: AsyncConnection, place: MasterPlace) -> int:
+    """How many halves are under `place` and the versions before it."""
+    question = select(func.count()).select_from(patient_keys).where(_is_up_to(place), _has_half())
+    return int(await connection.scalar(question) or 0)
+
+
+async def some_up_to(connection: AsyncConnection, place: MasterPlace, *, limit: int) -> tuple[KeyId, ...]:
+    """A few patient keys whose half is under `place` or a version before it."""
+    question = (
+        select(patient_keys.c.key_id)
+        .where(_is_up_to(place), _has_half())
+        .order_by(patient_keys.c.key_id)
+        .limit(limit)
+    )
+    return tuple(KeyId(each) for each in await connection.scalars(question))
+
+
 async def replace(connection: AsyncConnection, changes: Sequence[tuple[PatientKeyRow, MasterWrap]]) -> None:
     """Put each row's new wrap in the place of the one that was read; rows that changed meanwhile stay."""
     change = (
@@ -115,6 +132,14 @@ def _is_under(place: MasterPlace) -> ColumnElement[bool]:
         patient_keys.c.provider == place.provider,
         patient_keys.c.master_name == place.key_name,
         patient_keys.c.master_version == place.key_version,
+    )
+
+
+def _is_up_to(place: MasterPlace) -> ColumnElement[bool]:
+    return and_(
+        patient_keys.c.provider == place.provider,
+        patient_keys.c.master_name == place.key_name,
+        patient_keys.c.master_version <= place.key_version,
     )
 
 

@@ -35,6 +35,7 @@ RecordId = NewType("RecordId", bytes)
 VERSION: Final = 1
 TIER_ID_BYTES: Final = 8
 NONCE_BYTES: Final = 24
+HEAD_BYTES: Final = 1 + TIER_ID_BYTES
 _HEAD_BYTES: Final = 1 + TIER_ID_BYTES + NONCE_BYTES
 _TAG_BYTES: Final = 16
 _TOKEN: Final = re.compile(r"(rv[st])_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -124,6 +125,11 @@ def tier_id(tier: TierSecret) -> bytes:
         person=contexts.PERSON_TIER_ID,
         size_bytes=TIER_ID_BYTES,
     )
+
+
+def sealed_under(head: bytes) -> str:
+    """The id, in hexadecimal, of the tier secret that a record was sealed under, from its first `HEAD_BYTES`."""
+    return head[1:HEAD_BYTES].hex() if head[:1] == bytes((VERSION,)) else ""
 
 
 def seal_record(token: Token, tier: TierSecret, payload: bytes) -> bytes:

@@ -138,14 +138,17 @@ class ControlSettings(ServeSettings):
     )
     master_token_file: Path | None = None
     rotator_token_file: Path | None = None
+    retirer_token_file: Path | None = None
     master_ca_file: Path | None = None
     former_master_url: str | None = Field(
         default=None, description="Opens what is not moved yet; `local` too."
     )
     former_master_token_file: Path | None = None
     worker_public_key_file: Path | None = None
+    two_persons: bool = Field(
+        default=False, description="What destroys keys waits until a second person approves it."
+    )
     upload_limit_bytes: Annotated[int, Field(ge=1)] = 64 * 1024**3
-    two_persons: bool = Field(default=False, description="Erasing and retiring keys needs a second person.")
     share_backup_days: Annotated[int, Field(ge=1, le=366)] = Field(
         default=7, description="How long backups of the share store are kept; certificates wait for it."
     )

@@ -1,47 +1,44 @@
 """The master key in a file of its own: the default on one machine.
 
-The file is JSON, `{"format", "name", "passphrase", "versions"}`. Without a passphrase each version holds its key in
-base64url; with one, each version holds a wrap under a key that Argon2id (RFC 9106) derives from the passphrase and
-the parameters in `passphrase`.
-
 Invariants:
-- the file is made once, whole and private, and refused when others could read it (`keys.keyfile`);
-- versions only grow; the highest wraps, every one unwraps;
-- a version that another process added is noticed before the next wrap, and when a wrap names it.
+- the highest version wraps, every one unwraps that is not retired;
+- a version that another process added is noticed before the next wrap, and when a wrap names it; one that another
+  process retired opens nothing `LOOK_S` later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
+import datetime as dt
 import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from nacl.pwhash import argon2id
-
-from keys import contexts, payload
-from keys.errors import KeysError, Malformed, MasterUnusable, NoSuchKey
-from keys.keyfile import change_private_file, create_private_file, read_private_file
-from keys.master.protocol import MasterWrap
+from keys.errors import KeysError, MasterUnusable, NoSuchKey
+from keys.keyfile import change_private_file, create_private_file
+from keys.master import local_file
+from keys.master.local_file import FORMAT, Source
+from keys.master.protocol import MasterVersion, MasterWrap
 from keys.secret import MasterHalf, MasterKey
 from keys.wrap import unwrap, wrap
 
-FORMAT: Final = "replayvault-local-master/1"
+__all__ = ["FORMAT", "LocalMaster", "create_master_file", "load_master_file"]
+
 PROVIDER: Final = "local"
+LOOK_S: Final = 1.0
 _BATCH: Final = 1000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Source:
-    """The file that a master key was read from, and the key that protects it, where one does."""
+@dataclass(slots=True)
+class _Look:
+    """When the file was last looked at, and which versions it said are out of use."""
 
-    path: Path
-    under: MasterKey | None
+    at_s: float = field(default_factory=time.monotonic)
+    retired: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +46,9 @@ class LocalMaster:
     """Master key versions held in this process."""
 
     name: str
-    versions: dict[int, MasterKey]
-    source: _Source | None = None
+    keys: dict[int, MasterKey]
+    source: Source | None = None
+    _look: _Look = field(default_factory=_Look)
 
     @property
     def provider(self) -> str:
@@ -67,14 +65,24 @@ class LocalMaster:
         """As many as one transaction of the catalog takes well."""
         return _BATCH
 
+    @property
+    def can_retire(self) -> bool:
+        """Always."""
+        return True
+
     async def wrap(self, half: MasterHalf, *, context: bytes) -> MasterWrap:
         """Wrap under the highest version."""
         return self._wrap(half, await self.current_version(), context=context)
 
     async def unwrap(self, wrapped: MasterWrap, *, context: bytes) -> MasterHalf:
         """Open a wrap of this key; raises `NoSuchKey` for another key's."""
-        if wrapped.key_version not in self.versions:
+        if wrapped.key_version not in self.keys:
             await asyncio.to_thread(self._read_again)
+        elif time.monotonic() - self._look.at_s > LOOK_S:
+            with contextlib.suppress(
+                MasterUnusable
+            ):  # what is held goes on opening, whatever became of the file
+                await asyncio.to_thread(self._read_again)
         return self._unwrap(wrapped, context=context)
 
     async def rewrap(self, items: Sequence[tuple[MasterWrap, bytes]]) -> Sequence[MasterWrap | KeysError]:
@@ -85,27 +93,56 @@ class LocalMaster:
     async def current_version(self) -> int:
         """The highest."""
         await asyncio.to_thread(self._read_again)
-        return max(self.versions)
+        return max(self.keys)
 
     async def rotate(self) -> int:
         """Add a version to the file; raises `MasterUnusable`."""
-        source = self.source
-        if source is None:
-            raise MasterUnusable("this master key was not read from a file, and has no next version")
-        await asyncio.to_thread(change_private_file, source.path, lambda data: self._with_next(data, source))
-        return await self.current_version()
+        await self._change(local_file.with_next)
+        return max(self.keys)
+
+    async def versions(self) -> Sequence[MasterVersion]:
+        """Those of the file; it does not say when they were made."""
+        return await asyncio.to_thread(self._listed)
+
+    async def retire(self, version: int) -> None:
+        """Mark versions in the file; raises `NoSuchKey`, `NotRetirable` or `MasterUnusable`."""
+        now = dt.datetime.now(tz=dt.UTC)
+        await self._change(lambda document, _: local_file.with_retired(document, version, now=now))
+
+    async def restore(self, version: int) -> None:
+        """Take the mark away; raises `NoSuchKey` or `MasterUnusable`."""
+        await self._change(lambda document, _: local_file.with_restored(document, version))
+
+    async def trim(self, version: int) -> None:
+        """Take versions out of the file; raises `NotRetirable` or `MasterUnusable`."""
+        await self._change(lambda document, _: local_file.without_trimmed(document, version))
 
     async def health(self) -> None:
         """The keys are in memory: always well."""
 
+    async def _change(self, change: Callable[[dict[str, Any], Source], None]) -> None:
+        source = self.source
+        if source is None:
+            raise MasterUnusable("this master key was not read from a file, and has no other version")
+
+        def changed(data: bytes) -> bytes:
+            document = local_file.checked(data, source.path)
+            change(document, source)
+            return local_file.encoded(document)
+
+        await asyncio.to_thread(change_private_file, source.path, changed)
+        await asyncio.to_thread(self._read_again)
+
     def _wrap(self, half: MasterHalf, version: int, *, context: bytes) -> MasterWrap:
-        blob = wrap(half, self.versions[version], context=context)
+        blob = wrap(half, self.keys[version], context=context)
         return MasterWrap(provider=PROVIDER, key_name=self.name, key_version=version, blob=blob)
 
     def _unwrap(self, wrapped: MasterWrap, *, context: bytes) -> MasterHalf:
-        key = self.versions.get(wrapped.key_version)
+        key = self.keys.get(wrapped.key_version)
         if wrapped.provider != PROVIDER or wrapped.key_name != self.name or key is None:
             raise NoSuchKey("the wrap names a master key that this key file does not hold")
+        if wrapped.key_version in self._look.retired:
+            raise NoSuchKey("the wrap names a version of the master key that is retired")
         return unwrap(wrapped.blob, key, context=context, kind=MasterHalf)
 
     def _rewrapped(self, wrapped: MasterWrap, version: int, *, context: bytes) -> MasterWrap | KeysError:
@@ -115,24 +152,31 @@ class LocalMaster:
             return error
         return wrapped if wrapped.key_version == version else self._wrap(half, version, context=context)
 
+    def _listed(self) -> list[MasterVersion]:
+        if self.source is None:
+            return [MasterVersion(number, is_retired=False, since=None) for number in sorted(self.keys)]
+        document = local_file.read_document(self.source.path)
+        retired = local_file.retired_of(document)
+        numbers = sorted(each["version"] for each in document["versions"])
+        return [MasterVersion(number, number in retired, retired.get(number)) for number in numbers]
+
     def _read_again(self) -> None:
         if self.source is None:
             return
-        document = _read(self.source.path)
+        self._look.at_s = time.monotonic()
+        document = local_file.read_document(self.source.path)
         if document["name"] != self.name:
             raise MasterUnusable(
                 f"{self.source.path} holds another master key by now: put the right one back"
             )
-        # Added, never replaced: what is held goes on opening, whatever became of the file.
-        for number, key in _versions(document, self.source).items():
-            self.versions.setdefault(number, key)
-
-    def _with_next(self, data: bytes, source: _Source) -> bytes:
-        document = _checked(data, source.path)
-        number = max(_versions(document, source)) + 1
-        raw = _stored(MasterKey.generate(), self.name, number, source.under)
-        document["versions"].append({"version": number, "key": payload.to_text(raw)})
-        return _encoded(document)
+        found = local_file.keys_of(document, self.source)
+        # Added, never replaced: what is held goes on opening, whatever became of the file; but versions below its
+        # lowest were trimmed.
+        for number, key in found.items():
+            self.keys.setdefault(number, key)
+        for number in [held for held in list(self.keys) if held < min(found)]:
+            del self.keys[number]
+        self._look.retired = frozenset(local_file.retired_of(document))
 
 
 def create_master_file(path: Path, *, passphrase: str | None = None) -> None:
@@ -141,127 +185,19 @@ def create_master_file(path: Path, *, passphrase: str | None = None) -> None:
     Raises `MasterUnusable` when the folder cannot be written.
     """
     name = f"local-{secrets.token_hex(4)}"
-    document = _document(name, {1: MasterKey.generate()}, passphrase=passphrase)
-    create_private_file(path, _encoded(document))
+    document = local_file.new_document(name, {1: MasterKey.generate()}, passphrase=passphrase)
+    create_private_file(path, local_file.encoded(document))
 
 
 def load_master_file(path: Path, *, passphrase: str | None = None) -> LocalMaster:
     """Read a key file; raises `MasterUnusable` with a sentence that says what to do."""
-    document = _read(path)
-    with _recognised(path):
+    document = local_file.read_document(path)
+    with local_file.recognised(path):
         parameters = document["passphrase"]
-        _require_passphrase(parameters, passphrase)
-        under = None if parameters is None or passphrase is None else _derive(passphrase, parameters)
-    source = _Source(path, under)
-    return LocalMaster(document["name"], _versions(document, source), source)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return _checked(read_private_file(path), path)
-
-
-def _checked(data: bytes, path: Path) -> dict[str, Any]:
-    with _recognised(path):
-        document: dict[str, Any] = json.loads(data)
-        if document["format"] != FORMAT or not document["versions"]:
-            raise ValueError(document["format"])
-        if not isinstance(document["name"], str):
-            raise TypeError(document["name"])
-        numbers = [_number(each["version"]) for each in document["versions"]]
-        if len(set(numbers)) != len(numbers):
-            raise ValueError("a version stands twice")
-        document["passphrase"]
-        return document
-    raise AssertionError  # what is not recognised has raised
-
-
-@contextlib.contextmanager
-def _recognised(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Malformed):
-        raise MasterUnusable(f"{path} is not a Replay Vault key file") from None
-
-
-def _require_passphrase(parameters: object, passphrase: str | None) -> None:
-    if (parameters is None) != (passphrase is None):
-        raise MasterUnusable(
-            "the key file is protected by a passphrase: set REPLAYVAULT_MASTER_PASSPHRASE_FILE"
-            if parameters is not None
-            else "a passphrase is set, but the key file was made without one",
+        local_file.require_passphrase(parameters, passphrase)
+        under = (
+            None if parameters is None or passphrase is None else local_file.derive(passphrase, parameters)
         )
-
-
-def _versions(document: dict[str, Any], source: _Source) -> dict[int, MasterKey]:
-    with _recognised(source.path):
-        stored = {each["version"]: payload.to_bytes(each["key"]) for each in document["versions"]}
-        if source.under is None:
-            return {number: MasterKey(raw) for number, raw in stored.items()}
-        return _unwrap_versions(stored, document["name"], source.under)
-    raise AssertionError  # what is not recognised has raised
-
-
-def _encoded(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, indent=1).encode() + b"\n"
-
-
-def _number(version: object) -> int:
-    if type(version) is not int or version < 1:
-        raise ValueError(version)
-    return version
-
-
-def _unwrap_versions(stored: dict[int, bytes], name: str, key: MasterKey) -> dict[int, MasterKey]:
-    try:
-        return {
-            number: unwrap(
-                raw, key, context=contexts.master_key_context(name=name, version=number), kind=MasterKey
-            )
-            for number, raw in stored.items()
-        }
-    except KeysError:
-        raise MasterUnusable("the passphrase does not open the key file") from None
-
-
-def _document(name: str, versions: dict[int, MasterKey], *, passphrase: str | None) -> dict[str, Any]:
-    parameters = None if passphrase is None else _fresh_parameters()
-    under = None if passphrase is None or parameters is None else _derive(passphrase, parameters)
-    return {
-        "format": FORMAT,
-        "name": name,
-        "passphrase": parameters,
-        "versions": [
-            {"version": number, "key": payload.to_text(_stored(key, name, number, under))}
-            for number, key in versions.items()
-        ],
-    }
-
-
-def _stored(key: MasterKey, name: str, number: int, under: MasterKey | None) -> bytes:
-    if under is None:
-        return key.reveal(to="master key file")
-    return wrap(key, under, context=contexts.master_key_context(name=name, version=number))
-
-
-def _fresh_parameters() -> dict[str, Any]:
-    # libsodium's "moderate" pair: about 0.7 s and 256 MiB, paid once at start.
-    return {
-        "algorithm": "argon2id",
-        "salt": payload.to_text(os.urandom(argon2id.SALTBYTES)),
-        "passes": argon2id.OPSLIMIT_MODERATE,
-        "memory_bytes": argon2id.MEMLIMIT_MODERATE,
-    }
-
-
-def _derive(passphrase: str, parameters: dict[str, Any]) -> MasterKey:
-    if parameters["algorithm"] != "argon2id":
-        raise ValueError(parameters["algorithm"])
-    return MasterKey(
-        argon2id.kdf(
-            MasterKey.SIZE_BYTES,
-            passphrase.encode(),
-            payload.to_bytes(parameters["salt"]),
-            opslimit=parameters["passes"],
-            memlimit=parameters["memory_bytes"],
-        ),
-    )
+    source = Source(path, under)
+    look = _Look(retired=frozenset(local_file.retired_of(document)))
+    return LocalMaster(document["name"], local_file.keys_of(document, source), source, look)

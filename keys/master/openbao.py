@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import datetime as dt
+import enum
 import functools
 import re
 import threading
@@ -31,9 +33,17 @@ from hvac import exceptions
 
 from keys import contexts
 from keys.digest import blake2b
-from keys.errors import KeyMismatch, KeysError, Malformed, MasterUnavailable, MasterUnusable, NoSuchKey
+from keys.errors import (
+    KeyMismatch,
+    KeysError,
+    Malformed,
+    MasterUnavailable,
+    MasterUnusable,
+    NoSuchKey,
+    NotRetirable,
+)
 from keys.keyfile import read_private_file
-from keys.master.protocol import MasterWrap
+from keys.master.protocol import CURRENT_STAYS, RETIRE_FIRST, MasterVersion, MasterWrap
 from keys.secret import MasterHalf
 
 PROVIDER: Final = "openbao"
@@ -67,15 +77,27 @@ _REFUSALS: Final = (
 )
 
 
+class _Door(enum.Enum):
+    """Which token a call shows."""
+
+    CONTROL = "control"  # wraps and unwraps
+    ROTATOR = "rotator"  # makes versions and rewraps
+    RETIRER = "retirer"  # takes versions out of use, and destroys them
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transit:
-    """Where a transit key is, and what opens the door. `rotator_token_file` is for those who may not decrypt."""
+    """Where a transit key is, and what opens the door.
+
+    `rotator_token_file` is for what may not decrypt, `retirer_token_file` for what takes versions out of use.
+    """
 
     address: str
     mount: str
     key: str
     token_file: Path
     rotator_token_file: Path | None = None
+    retirer_token_file: Path | None = None
     ca_file: Path | None = None
 
 
@@ -102,6 +124,11 @@ class OpenBaoMaster:
     def batch_limit(self) -> int:
         """`BATCH`."""
         return BATCH
+
+    @property
+    def can_retire(self) -> bool:
+        """Always, if its token may."""
+        return True
 
     async def wrap(self, half: MasterHalf, *, context: bytes) -> MasterWrap:
         """Wrap under the latest version."""
@@ -134,23 +161,72 @@ class OpenBaoMaster:
 
     async def current_version(self) -> int:
         """The latest."""
-        data = await self._call(lambda client: client.read(self._path("keys")), may_rotate=True)
-        if data is None:
-            raise NoSuchKey("the keeper has no such master key")
-        version = _data(data).get("latest_version")
-        if type(version) is not int:
-            raise MasterUnavailable(_STRANGE)
-        return version
+        return _whole((await self._key()).get("latest_version"))
 
     async def rotate(self) -> int:
         """Make a new version."""
-        path = f"{self._path('keys')}/rotate"
-        await self._call(lambda client: client.write_data(path, data={}), may_rotate=True)
+        await self._change("rotate", {}, door=_Door.ROTATOR)
         return await self.current_version()
+
+    async def versions(self) -> Sequence[MasterVersion]:
+        """Those that are not trimmed; when one was retired the server does not say."""
+        key = await self._key()
+        oldest, latest = _whole(key.get("min_available_version", 0)), _whole(key.get("latest_version"))
+        usable = _whole(key.get("min_decryption_version"))
+        made = key.get("keys")
+        if not isinstance(made, dict):
+            raise MasterUnavailable(_STRANGE)
+        return [
+            MasterVersion(number, number < usable, None if number < usable else _made_at(made, number))
+            for number in range(max(oldest, 1), latest + 1)
+        ]
+
+    async def retire(self, version: int) -> None:
+        """Raise the least version that may decrypt and encrypt above this one."""
+        found = await self.versions()
+        if version == found[-1].number:
+            raise NotRetirable(CURRENT_STAYS)
+        if any(each.number == version and not each.is_retired for each in found):
+            await self._allow_from(version + 1)
+        elif version not in {each.number for each in found}:
+            raise NoSuchKey(f"the keeper has no version {version} of the master key")
+
+    async def restore(self, version: int) -> None:
+        """Lower the least version to this one."""
+        state = {each.number: each.is_retired for each in await self.versions()}
+        if version not in state:
+            raise NoSuchKey(
+                f"the keeper has no version {version}, or no more: what was trimmed does not come back"
+            )
+        if state[version]:
+            await self._allow_from(version)
+
+    async def trim(self, version: int) -> None:
+        """Let the server destroy what it has archived."""
+        going = [each for each in await self.versions() if each.number <= version]
+        if not all(each.is_retired for each in going):
+            raise NotRetirable(RETIRE_FIRST)
+        if going:
+            await self._change("trim", {"min_available_version": version + 1}, door=_Door.RETIRER)
 
     async def health(self) -> None:
         """Returns when a call gets through; raises `MasterUnavailable`."""
         await self.unwrap(await self.wrap(MasterHalf.generate(), context=b"health"), context=b"health")
+
+    async def _key(self) -> dict[str, Any]:
+        data = await self._call(lambda client: client.read(self._path("keys")), door=_Door.ROTATOR)
+        if data is None:
+            raise NoSuchKey("the keeper has no such master key")
+        return _data(data)
+
+    async def _allow_from(self, version: int) -> None:
+        # Both at once: the server trims nothing that either of them still allows.
+        least = {"min_decryption_version": version, "min_encryption_version": version}
+        await self._change("config", least, door=_Door.RETIRER)
+
+    async def _change(self, verb: str, body: dict[str, Any], *, door: _Door) -> None:
+        path = f"{self._path('keys')}/{verb}"
+        await self._call(lambda client: client.write_data(path, data=body), door=door)
 
     def _settled(self, wrap: MasterWrap, latest: int) -> MasterWrap | KeysError | None:
         """A wrap that is not to be sent: it is no wrap of this key, or under the latest version already."""
@@ -188,23 +264,22 @@ class OpenBaoMaster:
 
     async def _ask(self, verb: str, question: dict[str, Any]) -> dict[str, Any]:
         path = self._path(verb)
-        answer = await self._call(
-            lambda client: client.write_data(path, data=question), may_rotate=verb == "rewrap"
-        )
+        door = _Door.ROTATOR if verb == "rewrap" else _Door.CONTROL
+        answer = await self._call(lambda client: client.write_data(path, data=question), door=door)
         return _data(answer)
 
-    async def _call(self, work: Callable[[hvac.Client], Any], *, may_rotate: bool) -> Any:
+    async def _call(self, work: Callable[[hvac.Client], Any], *, door: _Door) -> Any:
         loop = asyncio.get_running_loop()
-        call = functools.partial(self._in_thread, work, may_rotate=may_rotate)
+        call = functools.partial(self._in_thread, work, door=door)
         try:
             async with asyncio.timeout(LIMIT_S):
                 return await loop.run_in_executor(self._threads, call)
         except TimeoutError:
             raise MasterUnavailable("the keeper of the master key does not answer in time") from None
 
-    def _in_thread(self, work: Callable[[hvac.Client], Any], *, may_rotate: bool) -> Any:
+    def _in_thread(self, work: Callable[[hvac.Client], Any], *, door: _Door) -> Any:
         try:
-            return work(self._client(may_rotate=may_rotate))
+            return work(self._client(door=door))
         except exceptions.InvalidRequest as error:
             raise _refused(" ".join(error.errors or ())) from None
         except exceptions.InvalidPath:
@@ -213,9 +288,16 @@ class OpenBaoMaster:
             sentence = next(says for kind, says in _SENTENCES.items() if isinstance(error, kind))
             raise MasterUnavailable(sentence) from None
 
-    def _client(self, *, may_rotate: bool) -> hvac.Client:
+    def _token_file(self, door: _Door) -> Path:
+        """The token for what is asked for, and where there is none of its own, one that may do more."""
         transit = self._transit
-        file = transit.rotator_token_file if may_rotate and transit.rotator_token_file else transit.token_file
+        rotator = transit.rotator_token_file or transit.token_file
+        if door is _Door.RETIRER:
+            return transit.retirer_token_file or rotator
+        return rotator if door is _Door.ROTATOR else transit.token_file
+
+    def _client(self, *, door: _Door) -> hvac.Client:
+        file = self._token_file(door)
         try:
             token = read_private_file(file).decode("ascii").strip()
         except (MasterUnusable, UnicodeDecodeError):
@@ -224,9 +306,20 @@ class OpenBaoMaster:
             ) from None
         client: hvac.Client | None = getattr(self._own, "client", None)
         if client is None:
-            client = self._own.client = _connected(transit)
+            client = self._own.client = _connected(self._transit)
         client.token = token
         return client
+
+
+def _whole(found: object) -> int:
+    if type(found) is not int:
+        raise MasterUnavailable(_STRANGE)
+    return found
+
+
+def _made_at(made: Mapping[str, Any], number: int) -> dt.datetime | None:
+    at = made.get(str(number))
+    return dt.datetime.fromtimestamp(at, tz=dt.UTC) if type(at) is int else None
 
 
 def _connected(transit: Transit) -> hvac.Client:

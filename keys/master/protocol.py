@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from keys.errors import KeysError
 from keys.secret import MasterHalf
@@ -18,6 +19,22 @@ class MasterWrap:
     key_name: str
     key_version: int
     blob: bytes
+
+
+CURRENT_STAYS: Final = "the current version wraps, and stays: rotate the master key first"
+RETIRE_FIRST: Final = "only versions that are out of use are destroyed: retire this one first"
+
+
+@dataclass(frozen=True, slots=True)
+class MasterVersion:
+    """One version of a master key that is not destroyed.
+
+    `since` is when it was made, or when it was retired; None where the keeper does not say.
+    """
+
+    number: int
+    is_retired: bool
+    since: dt.datetime | None
 
 
 class Master(Protocol):
@@ -36,6 +53,11 @@ class Master(Protocol):
     @property
     def batch_limit(self) -> int:
         """How many wraps one call of `rewrap` takes."""
+        ...
+
+    @property
+    def can_retire(self) -> bool:
+        """Whether it takes single versions out of use."""
         ...
 
     async def wrap(self, half: MasterHalf, *, context: bytes) -> MasterWrap:
@@ -60,6 +82,26 @@ class Master(Protocol):
 
     async def rotate(self) -> int:
         """Make a new version and return its number; earlier ones go on opening what they wrapped."""
+        ...
+
+    async def versions(self) -> Sequence[MasterVersion]:
+        """Every version that there is, the lowest first."""
+        ...
+
+    async def retire(self, version: int) -> None:
+        """Take this version and all before it out of use: they open nothing until they are restored.
+
+        May be repeated. Raises `NoSuchKey`, or `NotRetirable` for the current version. Whoever asks has counted what
+        stands under them; the keeper cannot.
+        """
+        ...
+
+    async def restore(self, version: int) -> None:
+        """Bring this version and all after it back into use; raises `NoSuchKey` where it was trimmed."""
+        ...
+
+    async def trim(self, version: int) -> None:
+        """Destroy this version and all before it for good; raises `NotRetirable` unless they are out of use."""
         ...
 
     async def health(self) -> None:

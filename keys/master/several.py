@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keys.errors import KeysError, MasterUnavailable, NoSuchKey
-from keys.master.protocol import Master, MasterWrap
+from keys.master.protocol import Master, MasterVersion, MasterWrap
 from keys.secret import MasterHalf
 
 
@@ -35,6 +35,11 @@ class Masters:
         """The current one's."""
         return self.current.batch_limit
 
+    @property
+    def can_retire(self) -> bool:
+        """The current one's."""
+        return self.current.can_retire
+
     async def wrap(self, half: MasterHalf, *, context: bytes) -> MasterWrap:
         """Wrap by the current one."""
         return await self.current.wrap(half, context=context)
@@ -59,6 +64,22 @@ class Masters:
     async def rotate(self) -> int:
         """The current one's."""
         return await self.current.rotate()
+
+    async def versions(self) -> Sequence[MasterVersion]:
+        """The current one's."""
+        return await self.current.versions()
+
+    async def retire(self, version: int) -> None:
+        """The current one's; a former keeper's versions are its own affair."""
+        await self.current.retire(version)
+
+    async def restore(self, version: int) -> None:
+        """The current one's."""
+        await self.current.restore(version)
+
+    async def trim(self, version: int) -> None:
+        """The current one's."""
+        await self.current.trim(version)
 
     async def health(self) -> None:
         """Returns when all of them are well: each may be asked by the next session."""

@@ -48,7 +48,7 @@ def _on_disk(text: str, load: Any) -> Any:
 
 def _judge_master(inputs: Inputs) -> dict[str, Any]:
     master = _on_disk(inputs["file"], lambda path: load_master_file(path, passphrase=inputs["passphrase"]))
-    versions = {str(number): key.reveal(to="vector").hex() for number, key in master.versions.items()}
+    versions = {str(number): key.reveal(to="vector").hex() for number, key in master.keys.items()}
     return {"name": master.name, "versions": versions}
 
 

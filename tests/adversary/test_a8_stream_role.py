@@ -69,7 +69,7 @@ async def holds_no_key_of_another_role(scene: Scene, memory: bytes) -> None:
     master = await asyncio.to_thread(load_master_file, settings.master_file)
     worker = await asyncio.to_thread(load_worker_key, settings.worker_file)
     secrets = {
-        "the master key": master.versions[1].reveal(to="search"),
+        "the master key": master.keys[1].reveal(to="search"),
         "the worker's key": worker.reveal(to="search"),
     }
     for patient in ("patient-a", "patient-b"):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from keys.master.local import load_master_file
 from tests.cli.conftest import Desk
 from vault.cli.exits import Exit
+from vault.cli.person import operator_name
 
 NOBODY = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
 
@@ -68,7 +73,9 @@ def test_a_patient_s_key_waits_for_her_session_and_can_be_paused(desk: Desk, rec
     assert desk.invoke("jobs", "resume", job).code == Exit.REFUSED
 
 
-@pytest.mark.parametrize("words", [("rotate", "patient"), ("rotate", "master"), ("rewrap",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [("rotate", "patient"), ("rotate", "master"), ("rewrap",), ("retire", "patient")], ids=" ".join
+)
 def test_a_dry_run_changes_nothing(desk: Desk, recording: str, words: tuple[str, ...]) -> None:
     del recording
     before = digest(desk)
@@ -90,6 +97,8 @@ def test_a_dry_run_changes_nothing(desk: Desk, recording: str, words: tuple[str,
         (("keys", "rotate", "master", "--hours", "22-06", "--yes"), "22:00-06:00"),
         (("keys", "rotate", "master", "--rate", "0"), "--rate"),
         (("jobs", "show", "x"), "id"),
+        (("keys", "retire", "patient", "--soak", "59m"), "an hour"),
+        (("keys", "retire", "patient", "--patient", "p-1"), "--tenant"),
     ],
 )
 def test_wrong_words_are_refused(desk: Desk, words: tuple[str, ...], says: str) -> None:
@@ -97,7 +106,7 @@ def test_wrong_words_are_refused(desk: Desk, words: tuple[str, ...], says: str) 
     assert (done.code, says in done.err) == (Exit.USAGE, True), done.err
 
 
-@pytest.mark.parametrize("verb", ["show", "watch", "pause", "resume", "retry", "abort"])
+@pytest.mark.parametrize("verb", ["show", "watch", "pause", "resume", "retry", "abort", "approve"])
 def test_a_job_that_is_not_there(desk: Desk, verb: str) -> None:
     done = desk.invoke("jobs", verb, NOBODY)
     assert done.code == Exit.FAILED
@@ -115,3 +124,66 @@ def test_jobs_are_done_without_a_server_too(desk: Desk, recording: str, tmp_path
     assert done.json["taken_up"] >= 1
     shown = desk.invoke("jobs", "show", job, "--json", "--data-dir", copy).json
     assert (shown["state"], shown["failed"]) == ("done", 0)
+
+
+def test_a_master_key_s_old_version_is_retired_and_brought_back(
+    desk: Desk, recording: str, tmp_path: Path
+) -> None:
+    """On a copy of the data folder that no server runs on."""
+    del recording
+    copy = tmp_path / "copy"
+    shutil.copytree(desk.server.data, copy, ignore=shutil.ignore_patterns("valkey", "audit", "objects"))
+    [under] = desk.invoke("keys", "status", "--json", "--data-dir", copy).json["master"]
+    old, there = under["version"], ("--data-dir", copy)
+    words = ("keys", "retire", "master", "--version", str(old), *there)
+    refused = desk.invoke(*words, "--dry-run")
+    assert (refused.code, "rotate the master key first" in refused.err) == (Exit.REFUSED, True)
+    asyncio.run(load_master_file(copy / "master.key").rotate())
+    refused = desk.invoke(*words, "--yes")
+    assert (refused.code, f"{under['patient_keys']} patient keys" in refused.err) == (Exit.REFUSED, True)
+    missing = desk.invoke("keys", "retire", "master", "--version", "99", *there)
+    assert (missing.code, "no version 99" in missing.err) == (Exit.FAILED, True)
+    desk.invoke("keys", "rewrap", "--yes", *there)
+    assert desk.run("jobs", "run", *there).code == Exit.OK
+    before = tree(copy)
+    told = desk.invoke(*words, "--dry-run", "--json").json["would_retire"]
+    assert (told["versions"][-1], told["patient keys"]) == (old, 0)
+    assert desk.invoke(*words, stdin="no\n").code == Exit.REFUSED
+    assert tree(copy) == before
+    job = desk.invoke(*words, "--json", stdin="retire\n").json["id"]
+    assert desk.run("jobs", "run", *there).code == Exit.OK
+    shown = desk.invoke("jobs", "show", job, "--json", *there).json
+    assert (shown["state"], "--undo" in shown["note"]) == ("queued", True)
+    assert not desk.invoke("keys", "rewrap", "--dry-run", *there).err
+    assert '"retired_at"' in (copy / "master.key").read_text(encoding="ascii")
+    assert desk.invoke(*words, "--undo", "--yes", "--json").json == {"restored": told["versions"]}
+    assert desk.invoke("jobs", "show", job, "--json", *there).json["state"] == "aborted"
+    assert "retired_at" not in (copy / "master.key").read_text(encoding="ascii")
+
+
+def test_two_persons(desk: Desk, recording: str, tmp_path: Path) -> None:
+    del recording
+    copy = tmp_path / "copy"
+    shutil.copytree(desk.server.data, copy, ignore=shutil.ignore_patterns("valkey", "audit", "objects"))
+    there, two = ("--data-dir", copy), {"REPLAYVAULT_TWO_PERSONS": "true"}
+    asked = desk.invoke("keys", "retire", "patient", "--yes", "--json", *there, more=two).json
+    assert asked["state"] == "awaiting"
+    assert asked["requested_by"] == operator_name()
+    assert desk.invoke("jobs", "watch", asked["id"], *there, more=two).code == Exit.IN_PROGRESS
+    own = desk.invoke("jobs", "approve", asked["id"], *there, more=two)
+    assert (own.code, "somebody else" in own.err) == (Exit.REFUSED, True)
+    with contextlib.closing(sqlite3.connect(copy / "catalog.sqlite")) as catalog, catalog:
+        catalog.execute("UPDATE key_jobs SET requested_by = 'operator:another'")
+    approved = desk.invoke("jobs", "approve", asked["id"], "--json", *there, more=two).json
+    assert (approved["state"], approved["approved_by"]) == ("queued", operator_name())
+    assert desk.invoke("jobs", "approve", asked["id"], *there, more=two).code == Exit.REFUSED
+    unclear = {"REPLAYVAULT_TWO_PERSONS": "perhaps"}
+    assert desk.invoke("jobs", "approve", asked["id"], *there, more=unclear).code == Exit.USAGE
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """A digest of every file; SQLite's shared memory of readers is no content."""
+    files = [
+        path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))
+    ]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -102,7 +102,7 @@ def cheap_argon2(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keys_of(master: LocalMaster) -> dict[int, bytes]:
-    return {number: key.reveal(to="test") for number, key in master.versions.items()}
+    return {number: key.reveal(to="test") for number, key in master.keys.items()}
 
 
 @pytest.mark.usefixtures("cheap_argon2")
@@ -118,7 +118,7 @@ class TestLocalMaster:
         again = load_master_file(path, passphrase=passphrase)
         assert keys_of(first) == keys_of(again)
         assert first.name == again.name
-        assert first.versions.keys() == {1}
+        assert first.keys.keys() == {1}
 
     def test_under_a_passphrase_the_key_is_not_in_the_file(self, tmp_path: Path) -> None:
         path = tmp_path / "master.key"
@@ -197,7 +197,7 @@ class TestLocalMaster:
 
     async def test_the_highest_version_wraps_and_every_one_unwraps(self) -> None:
         old = LocalMaster("n", {1: MasterKey(bytes(32))})
-        both = LocalMaster("n", {1: old.versions[1], 2: MasterKey(b"\1" * 32)})
+        both = LocalMaster("n", {1: old.keys[1], 2: MasterKey(b"\1" * 32)})
         half = MasterHalf.generate()
         for master, version in ((old, 1), (both, 2)):
             wrapped = await master.wrap(half, context=CONTEXT)

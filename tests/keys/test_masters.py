@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hvac
 import pytest
 from aiohttp import web
 
-from keys.errors import KeyMismatch, Malformed, MasterUnavailable, NoSuchKey
+from keys.errors import (
+    KeyMismatch,
+    Malformed,
+    MasterUnavailable,
+    MasterUnusable,
+    NoSuchKey,
+    NotRetirable,
+)
 from keys.keyfile import create_private_file
-from keys.master.local import create_master_file, load_master_file
+from keys.master.local import LOOK_S, LocalMaster, create_master_file, load_master_file
 from keys.master.openbao import OpenBaoMaster, Transit
 from keys.master.protocol import Master, MasterWrap
 from keys.master.several import Masters
@@ -102,6 +111,128 @@ async def test_a_new_version_wraps_and_the_old_one_opens(master: Master) -> None
     assert raw(await master.unwrap(old, context=HERE)) == raw(half)
 
 
+async def states(master: Master) -> list[tuple[int, bool]]:
+    return [(each.number, each.is_retired) for each in await master.versions()]
+
+
+async def test_a_retired_version_opens_nothing_until_it_is_back(master: Master) -> None:
+    half = MasterHalf.generate()
+    first = await master.wrap(half, context=HERE)
+    with pytest.raises(NotRetirable):
+        await master.retire(1)
+    await master.rotate()
+    second = await master.wrap(half, context=HERE)
+    await master.rotate()
+    for _ in range(2):
+        await master.retire(2)
+    assert await states(master) == [(1, True), (2, True), (3, False)]
+    for old in (first, second):
+        with pytest.raises(NoSuchKey):
+            await master.unwrap(old, context=HERE)
+    [refused] = await master.rewrap([(second, HERE)])
+    assert isinstance(refused, NoSuchKey)
+    await master.restore(2)
+    assert await states(master) == [(1, True), (2, False), (3, False)]
+    assert raw(await master.unwrap(second, context=HERE)) == raw(half)
+    with pytest.raises(NoSuchKey):
+        await master.unwrap(first, context=HERE)
+    await master.restore(1)
+    assert raw(await master.unwrap(first, context=HERE)) == raw(half)
+    for unknown in (master.retire, master.restore):
+        with pytest.raises(NoSuchKey):
+            await unknown(9)
+
+
+async def test_what_is_trimmed_never_comes_back(master: Master) -> None:
+    half = MasterHalf.generate()
+    old = await master.wrap(half, context=HERE)
+    await master.rotate()
+    with pytest.raises(NotRetirable):
+        await master.trim(1)
+    await master.retire(1)
+    for _ in range(2):
+        await master.trim(1)
+    assert await states(master) == [(2, False)]
+    with pytest.raises(NoSuchKey):
+        await master.restore(1)
+    with pytest.raises(NoSuchKey):
+        await master.unwrap(old, context=HERE)
+    assert await master.rotate() == 3
+    assert raw(await master.unwrap(await master.wrap(half, context=HERE), context=HERE)) == raw(half)
+
+
+async def test_another_process_learns_that_a_version_is_retired(tmp_path: Path) -> None:
+    here = _local(None, tmp_path)
+    there = load_master_file(tmp_path / "master.key")
+    old = await here.wrap(MasterHalf.generate(), context=HERE)
+    await there.rotate()
+    await there.retire(1)
+    assert isinstance(here, LocalMaster)
+    here._look.at_s -= LOOK_S
+    with pytest.raises(NoSuchKey):
+        await here.unwrap(old, context=HERE)
+    await there.trim(1)
+    assert load_master_file(tmp_path / "master.key").keys.keys() == {2}
+    assert await here.current_version() == 2
+    assert here.keys.keys() == {2}
+
+
+@pytest.mark.parametrize("marked", [{2}, {1, 2}, {3}], ids=["one in the middle", "the highest", "unknown"])
+def test_a_file_whose_retired_versions_make_no_sense_is_refused(tmp_path: Path, marked: set[int]) -> None:
+    create_master_file(tmp_path / "master.key")
+    document = json.loads((tmp_path / "master.key").read_bytes())
+    key = document["versions"][0]["key"]
+    document["versions"] = [
+        {
+            "version": number,
+            "key": key,
+            **({"retired_at": "2026-03-01T00:00:00+00:00"} if number in marked else {}),
+        }
+        for number in (1, 2, *(marked & {3}))
+    ]
+    (tmp_path / "again.key").touch(mode=0o600)
+    (tmp_path / "again.key").write_text(json.dumps(document), encoding="ascii")
+    with pytest.raises(MasterUnusable, match="is not a Replay Vault key file"):
+        load_master_file(tmp_path / "again.key")
+
+
+async def test_whoever_retires_on_openbao_may_do_no_more(bao: BaoServer, tmp_path: Path) -> None:
+    tokens = {
+        name: bao.token_for(ROOT / "docker" / "openbao" / f"{name}.hcl", name=name)
+        for name in ("control", "rotator", "retirer")
+    }
+    for name, token in tokens.items():
+        create_private_file(tmp_path / name, token.encode())
+    bao.transit_key()
+    place = Transit(
+        address=bao.url,
+        mount="transit",
+        key="replayvault",
+        token_file=tmp_path / "control",
+        rotator_token_file=tmp_path / "rotator",
+    )
+    allowed = OpenBaoMaster(dataclasses.replace(place, retirer_token_file=tmp_path / "retirer"))
+    version = await allowed.rotate() - 1
+    with pytest.raises(MasterUnavailable, match="refuses our token"):
+        await OpenBaoMaster(place).retire(version)
+    await allowed.retire(version)
+    await allowed.restore(version)
+    retirer = hvac.Client(url=bao.url, token=tokens["retirer"])
+    for setting in (
+        {"deletion_allowed": True},
+        {"exportable": True},
+        {"min_decryption_version": 1, "deletion_allowed": True},
+    ):
+        with pytest.raises(hvac.exceptions.Forbidden):
+            retirer.write_data("transit/keys/replayvault/config", data=setting)
+    for path in ("transit/decrypt/replayvault", "transit/keys/replayvault/rotate"):
+        with pytest.raises(hvac.exceptions.Forbidden):
+            retirer.write_data(path, data={})
+    await allowed.retire(version)
+    await allowed.trim(version)
+    assert [each.number for each in await allowed.versions()] == [version + 1]
+
+
 async def test_a_batch_has_an_answer_for_each(master: Master) -> None:
     half = MasterHalf.generate()
     old = await master.wrap(half, context=HERE)
@@ -182,7 +313,7 @@ async def test_a_local_version_that_another_process_made_is_noticed(tmp_path: Pa
     create_master_file(tmp_path / "master.key")
     here, there = (load_master_file(tmp_path / "master.key") for _ in range(2))
     assert sorted(await asyncio.gather(here.rotate(), there.rotate())) in ([2, 3], [3, 3])
-    assert sorted((await asyncio.to_thread(load_master_file, tmp_path / "master.key")).versions) == [1, 2, 3]
+    assert sorted((await asyncio.to_thread(load_master_file, tmp_path / "master.key")).keys) == [1, 2, 3]
     assert await there.rotate() == 4
     wrap = await there.wrap(MasterHalf.generate(), context=HERE)
     await here.unwrap(wrap, context=HERE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import Any
 
 from keys import halves
 from keys.database import Database
@@ -13,7 +14,7 @@ from vault.catalog.key_job_states import ENDED, JobState
 from vault.catalog.key_jobs import JobId, JobKind, JobRow
 
 
-async def ask(catalog: Database, kind: JobKind) -> JobId:
+async def ask(catalog: Database, kind: JobKind, **options: Any) -> JobId:
     """Ask for a job as the command line does."""
     async with catalog.writing() as connection:
         under = await halves.census(connection)
@@ -26,6 +27,7 @@ async def ask(catalog: Database, kind: JobKind) -> JobId:
             base_version=max(each.place.key_version for each in under),
             requested_by="test",
             requested_at=utc_now(),
+            options=options,
         )
         await key_jobs.ask(connection, job)
     return job.job_id

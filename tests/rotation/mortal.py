@@ -2,8 +2,8 @@
 
 A request is JSON: {"catalog", "shares", "master", "audit": where things are, "now": ISO time, "after": n}. For each one
 a child process works on key jobs as the control role's runner does, and is gone, by `os._exit`, in the moment in which
-its n-th transaction has committed, a new version of the master key counted as one; with n = 0 it works until nothing
-can be done. The answer is the child's exit code: 9 where it died on the way, 0 where it came to the end.
+its n-th transaction has committed, each change of the master key's file counted as one; with n = 0 it works until
+nothing can be done. The answer is the child's exit code: 9 where it died on the way, 0 where it came to the end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from keys.master.local import LocalMaster, load_master_file
 from tests.rotation.room import Room
 
 DIED = 9
-_writing, _rotate = Database.writing, LocalMaster.rotate
+_writing, _change = Database.writing, LocalMaster._change
 
 
 def die_after(transactions: int) -> None:
@@ -45,13 +45,12 @@ def die_after(transactions: int) -> None:
             yield connection
         one_more()
 
-    async def rotate(self: LocalMaster) -> int:
-        version = await _rotate(self)
+    async def change(self: LocalMaster, *given: Any) -> None:
+        await _change(self, *given)
         one_more()
-        return version
 
     Database.writing = mortal  # type: ignore[method-assign]
-    LocalMaster.rotate = rotate  # type: ignore[method-assign]
+    LocalMaster._change = change  # type: ignore[method-assign, assignment]
 
 
 async def work(catalog: str, shares: str, master: str, audit: str, now: str) -> None:

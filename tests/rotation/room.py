@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +25,7 @@ from keys.database import Database
 from keys.ids import PatientRef, RecordingId, new_key_id, new_recording_id, parse_consultation, parse_patient
 from keys.master.local import LocalMaster
 from keys.opening import open_recording_key, wrap_recording_key
-from keys.records import Kind, Token
+from keys.records import Kind, RecordId, Token
 from keys.secret import MasterKey, RecordingKey
 from keys.session import GrantedKey
 from keys.shares import ShareStore
@@ -58,6 +59,7 @@ class Room:
     audit: AuditLog
     folder: Path
     at: dt.datetime = START
+    dropped: list[RecordId] = field(default_factory=list)
     sessions: list[tuple[PatientRef, dt.datetime, tuple[GrantedKey, ...]]] = field(default_factory=list)
 
     @classmethod
@@ -131,11 +133,11 @@ class Room:
         job = JobRow(
             job_id=JobId(uuid.uuid4()),
             kind=kind,
-            state=JobState.QUEUED,
+            state=narrowed.pop("state", JobState.QUEUED),
             tenant=narrowed.pop("tenant", None),
             patient=narrowed.pop("patient", None),
             base_version=narrowed.pop("base_version", None),
-            requested_by="test",
+            requested_by=narrowed.pop("requested_by", "test"),
             requested_at=self.at,
             **narrowed,
         )
@@ -143,7 +145,15 @@ class Room:
             await key_jobs.ask(connection, job)
         return job.job_id
 
-    def runner(self) -> Runner:
+    async def work(self) -> None:
+        """Run what can be run now."""
+        while await self.runner().once():
+            pass
+
+    async def _drop(self, ended: Sequence[RecordId]) -> None:
+        self.dropped += ended
+
+    def runner(self, *, two_persons: bool = False) -> Runner:
         """A runner of this room."""
         metrics = Metrics()
         nowhere = SharedBreaker(connect_redis(f"unix://{self.folder / 'no-redis.sock'}"))
@@ -151,9 +161,11 @@ class Room:
         alarm = Alarm(self.audit, metrics, "test", breaker, None)
 
         def turns(job: JobRow, held: JobClaim) -> Any:
-            return turns_of(job, held, strongroom=self.strongroom, alarm=alarm, clock=self.clock)
+            return turns_of(
+                job, held, strongroom=self.strongroom, alarm=alarm, clock=self.clock, drop=self._drop
+            )
 
-        return Runner(self.catalog, self.audit, self.clock, turns)
+        return Runner(self.catalog, self.audit, self.clock, turns, two_persons)
 
     async def job(self, job_id: JobId) -> JobRow:
         """How a job stands."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import json
 import time
+import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import select, update
 
 from keys import halves
@@ -15,14 +20,16 @@ from keys.keyfile import create_private_file
 from keys.master.local import create_master_file, load_master_file
 from keys.master.openbao import OpenBaoMaster, Transit
 from keys.master.several import Masters
-from keys.tables import patient_keys
+from keys.tables import catalog_metadata, patient_keys
 from tests.media import Media
 from tests.rotation.room import Room
 from tests.servers import BaoServer
 from tests.world import Engine, embedded_settings, open_world
 from vault.catalog import key_jobs
 from vault.catalog.key_job_states import JobState
-from vault.catalog.key_jobs import JobKind
+from vault.catalog.key_jobs import JobId, JobKind
+from vault.cli import replayvault
+from vault.cli.exits import Exit
 
 
 @pytest.fixture
@@ -142,3 +149,60 @@ async def test_patient_keys_move_from_a_file_to_the_server(
     await alone.session("ben", ttl=key_jobs.LEASE)
     assert await alone.everything_opens() == 4
     await alone.audit.aclose()
+
+
+async def test_a_dry_run_of_retiring_asks_for_nothing_to_be_opened(
+    catalog: Database, shares: Database, bao: BaoServer, transit: Transit, tmp_path: Path
+) -> None:
+    """Neither the server's key nor the catalog changes, and no half is decrypted, refused or not."""
+    room = await Room.open(catalog, shares, tmp_path / "audit", master=OpenBaoMaster(transit))
+    await room.patient("ann", recordings=1)
+    await room.strongroom.master.rotate()
+    environment = {
+        "REPLAYVAULT_DATA_DIR": str(tmp_path / "data"),
+        "REPLAYVAULT_CATALOG_URL": catalog.engine.url.render_as_string(hide_password=False),
+        "REPLAYVAULT_MASTER_URL": f"openbao+{bao.url}/transit/{transit.key}",
+        "REPLAYVAULT_MASTER_TOKEN_FILE": str(transit.token_file),
+    }
+
+    async def typed(*words: str) -> Result:
+        line = ["keys", "retire", "master", "--version", "1", "--json", *words]
+        return await asyncio.to_thread(CliRunner().invoke, replayvault, line, env=environment)
+
+    async def standing() -> tuple[Any, ...]:
+        async with catalog.reading() as connection:
+            rows = [
+                (await connection.execute(select(table).order_by(*table.primary_key))).all()
+                for table in catalog_metadata.sorted_tables
+            ]
+        asked = [bao.asked(verb, transit.key) for verb in ("encrypt", "decrypt", "rewrap")]
+        return rows, asked, bao.root.read(f"transit/keys/{transit.key}")["data"]
+
+    before = await standing()
+    for words in (("--dry-run",), ("--yes",)):
+        refused = await typed(*words)
+        assert (refused.exit_code, "1 patient keys stand under" in refused.stderr) == (Exit.REFUSED, True)
+    assert await standing() == before
+    assert before[1][0] > 0  # it is counted
+    assert (await room.job(await _rewrapped(room))).state is JobState.DONE
+    before = await standing()
+    told = await typed("--dry-run")
+    assert (told.exit_code, json.loads(told.stdout)["would_retire"]["versions"]) == (Exit.OK, [1])
+    assert await standing() == before
+    job = JobId(uuid.UUID(json.loads((await typed("--yes")).stdout)["id"]))
+    room.at = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1)
+    await room.work()
+    assert bao.root.read(f"transit/keys/{transit.key}")["data"]["min_decryption_version"] == 2
+    before = await standing()
+    assert (await typed("--undo", "--dry-run")).exit_code == Exit.OK
+    assert await standing() == before
+    assert json.loads((await typed("--undo", "--yes")).stdout) == {"restored": [1]}
+    assert bao.root.read(f"transit/keys/{transit.key}")["data"]["min_decryption_version"] == 1
+    assert (await room.job(job)).state is JobState.ABORTED
+    await room.audit.aclose()
+
+
+async def _rewrapped(room: Room) -> JobId:
+    job = await room.ask(JobKind.REWRAP)
+    await room.work()
+    return job

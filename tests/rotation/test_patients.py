@@ -14,7 +14,7 @@ from keys.ids import parse_patient
 from keys.tables import erasure_shares, recording_wraps
 from tests.catalog.rows import TENANT
 from tests.rotation.room import Room
-from vault.catalog import key_jobs
+from vault.catalog import key_jobs, registry
 from vault.catalog.errors import LostClaim, WrongState
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind
@@ -49,6 +49,26 @@ async def test_without_sessions_it_goes_through(room: Room) -> None:
     await room.session("ann", ttl=TTL)
     assert [key.generation for key in room.sessions[-1][2]] == [2]
     assert await room.everything_opens() == 3
+
+
+async def test_now_ends_sessions_and_waits_for_nobody(room: Room) -> None:
+    await room.patient("ann", recordings=3)
+    await room.patient("ben", recordings=1)
+    for name in ("ann", "ann", "ben"):
+        await room.session(name, ttl=TTL)
+    job = await room.ask(JobKind.PATIENT, tenant=TENANT, patient=parse_patient("ann"), options={"now": True})
+    await work(room)
+    done = await room.job(job)
+    assert (done.state, done.done, done.failed) == (JobState.DONE, 1, 0)
+    assert (await room.states("ann"), await room.states("ben")) == (["draining", "active"], ["active"])
+    async with room.catalog.reading() as connection:
+        [left] = await registry.alive(connection, TENANT, patient=None, now=room.at, limit=9)
+    assert (left.patient, len(room.dropped)) == ("ben", 2)
+    del room.sessions[:2]
+    await room.session("ann", ttl=TTL)
+    assert [key.generation for key in room.sessions[-1][2]] == [2]
+    assert await room.everything_opens() == 4
+    assert [each["action"] for each in room.audited()].count("session.revoke") == 1
 
 
 async def test_a_live_session_is_waited_for_and_opens_all_along(room: Room) -> None:

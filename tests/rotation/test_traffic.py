@@ -34,6 +34,7 @@ class Viewer:
     app: App
     films: tuple[Pressed, ...]
     dice: random.Random
+    pause_s: float = 0.05
     answers: int = 0
     refreshes: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -47,7 +48,7 @@ class Viewer:
                 due_s = time.monotonic() + TTL_S / 2
             await self.dice.choice((self._list, self._play, self._seek))()
             self.answers += 1
-            await asyncio.sleep(0.05 * self.dice.random())
+            await asyncio.sleep(self.pause_s * self.dice.random())
 
     async def _refresh(self) -> None:
         answer = await self.app.send("POST", "/v1/sessions/refresh", json={"ttl_s": TTL_S})
@@ -127,3 +128,17 @@ async def test_nobody_notices_a_rotation(world: World, press: Press) -> None:
     assert world.metric("replayvault_key_mismatch_total") == 0
     last = await clinic.sign_in("ann")
     assert (await last.get(f"{fresh.url}/{ROLE}")).body == fresh.plain(ROLE)
+
+
+async def test_now_asks_every_app_to_sign_in_once(world: World, press: Press) -> None:
+    clinic = await world.backend("clinic")
+    film = await press.publish(clinic, "ann", title="Film")
+    apps = [await clinic.sign_in("ann") for _ in range(3)]
+    begun = time.monotonic()
+    job = await ended(press.catalog, await ask(press.catalog, JobKind.PATIENT, now=True))
+    assert (job.state, job.done) == (JobState.DONE, 1)
+    assert time.monotonic() - begun < 10
+    assert {(await app.get("/v1/recordings")).status for app in apps} == {401}
+    again = await clinic.sign_in("ann")
+    assert (await again.get(f"{film.url}/{ROLE}")).body == film.plain(ROLE)
+    assert world.metric("replayvault_key_mismatch_total") == 0

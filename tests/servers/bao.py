@@ -6,6 +6,7 @@ has it made, and `token_for(policy)` a token that may do what a policy file says
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from http import HTTPStatus
@@ -50,6 +51,7 @@ class BaoServer(ChildServer):
         (self.folder / "bao.hcl").write_text(
             f'storage "raft" {{\n  path = "{self.folder}/data"\n  node_id = "one"\n}}\n'
             f'listener "tcp" {{\n  address = "127.0.0.1:{self.port}"\n  tls_disable = true\n}}\n'
+            f'audit "file" "requests" {{\n  options {{\n    file_path = "{self.audit}"\n  }}\n}}\n'
             f'api_addr = "{self.url}"\ncluster_addr = "https://127.0.0.1:{free_port()}"\n',
             encoding="ascii",
         )
@@ -63,6 +65,17 @@ class BaoServer(ChildServer):
     def root(self) -> hvac.Client:
         """A client that may do everything."""
         return hvac.Client(url=self.url, token=self.root_token, timeout=10)
+
+    @property
+    def audit(self) -> Path:
+        """Its audit log: a line of JSON for each request and each answer."""
+        return self.folder / "audit.log"
+
+    def asked(self, verb: str, key: str) -> int:
+        """How often `encrypt`, `decrypt` or `rewrap` was asked for under a transit key so far."""
+        entries = [json.loads(line) for line in self.audit.read_text(encoding="utf-8").splitlines()]
+        paths = [each["request"]["path"] for each in entries if each["type"] == "request"]
+        return paths.count(f"transit/{verb}/{key}")
 
     def start(self) -> None:
         """Start, initialise on empty data, and unseal."""

@@ -10,7 +10,7 @@ from keys.handover import create_worker_files, load_worker_public_key
 from keys.master.local import create_master_file
 from keys.shares import ShareStore
 from keys.strongroom import Strongroom
-from keys.tier import create_tier_file, load_tier_file
+from keys.tier import create_tier_file
 from vault.api.auth import Gatekeeper
 from vault.api.recordings import RecordingsApi
 from vault.api.sessions import SessionsApi
@@ -19,6 +19,7 @@ from vault.app.ground import Ground, lay_ground, utc_now
 from vault.app.master import open_master, read_passphrase, uses_local_master
 from vault.app.rotating import make_runner, running
 from vault.app.serving import Served
+from vault.app.tiers import live_tiers
 from vault.catalog.migrate import Schema, migrate
 from vault.ingest import Ingest
 from vault.queue import WakeUps, open_queue
@@ -57,7 +58,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         await migrate(shares, Schema.SHARES)
         queue_redis = connect_redis(settings.redis)
         stack.push_async_callback(queue_redis.aclose)
-        tiers = load_tier_file(settings.tier_file)
+        tiers = await stack.enter_async_context(live_tiers(settings.tier_file, ground.redis, role="control"))
         master = open_master(settings)
         strongroom = Strongroom(ground.catalog, master, ShareStore(shares))
         ingest = Ingest(
@@ -73,7 +74,9 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         mint = Mint(strongroom, ground.catalog, ground.records, tiers, settings.audience, utc_now)
         admission = Admission(ground.records, ground.catalog, tiers, settings.audience, utc_now)
         await stack.enter_async_context(erasing(settings, ground, strongroom))
-        await stack.enter_async_context(running(make_runner(strongroom, ground.alarm)))
+        await stack.enter_async_context(
+            running(make_runner(strongroom, ground.alarm, ground.records, two_persons=settings.two_persons))
+        )
         yield Served(
             routes=(
                 *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),

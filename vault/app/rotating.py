@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+
+import structlog
 
 from keys.database import open_database
+from keys.records import RecordId
 from keys.shares import ShareStore
 from keys.strongroom import Strongroom
 from vault.alarm import Alarm
@@ -17,16 +20,26 @@ from vault.catalog.migrate import Schema, require_current
 from vault.rotation.jobs import turns_of
 from vault.rotation.runner import Runner
 from vault.rotation.turns import Turns
+from vault.sessions.errors import RecordsUnavailable
+from vault.sessions.records import RecordStore
 from vault.settings import ControlSettings
 
+_log = structlog.get_logger("replayvault.rotation")
 
-def make_runner(strongroom: Strongroom, alarm: Alarm) -> Runner:
-    """A runner on a strongroom."""
+
+def make_runner(strongroom: Strongroom, alarm: Alarm, records: RecordStore, *, two_persons: bool) -> Runner:
+    """A runner on a strongroom; with `two_persons` it destroys nothing that one person alone asked for."""
+
+    async def drop(ended: Sequence[RecordId]) -> None:
+        try:
+            await records.drop(ended)
+        except RecordsUnavailable as error:
+            _log.warning("ended sessions stay in Redis until they run out", reason=str(error))
 
     def turns(job: JobRow, held: JobClaim) -> Turns:
-        return turns_of(job, held, strongroom=strongroom, alarm=alarm, clock=utc_now)
+        return turns_of(job, held, strongroom=strongroom, alarm=alarm, clock=utc_now, drop=drop)
 
-    return Runner(strongroom.catalog, alarm.audit, utc_now, turns)
+    return Runner(strongroom.catalog, alarm.audit, utc_now, turns, two_persons)
 
 
 @contextlib.asynccontextmanager
@@ -49,4 +62,5 @@ async def rotating(settings: ControlSettings) -> AsyncIterator[Runner]:
         ground = await stack.enter_async_context(lay_ground(settings, role="keys"))
         await require_current(ground.catalog, Schema.CATALOG)
         await require_current(shares, Schema.SHARES)
-        yield make_runner(Strongroom(ground.catalog, open_master(settings), ShareStore(shares)), ground.alarm)
+        strongroom = Strongroom(ground.catalog, open_master(settings), ShareStore(shares))
+        yield make_runner(strongroom, ground.alarm, ground.records, two_persons=settings.two_persons)

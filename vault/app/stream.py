@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from keys.tier import load_tier_file
+from keys.secret import TierSecret
 from vault.api.auth import Gatekeeper
 from vault.api.media import Sender
 from vault.api.playback import PlaybackApi
 from vault.app.ground import Ground, lay_ground, utc_now
 from vault.app.serving import Served
+from vault.app.tiers import live_tiers
 from vault.catalog.migrate import Schema, require_current
 from vault.playback.library import Library
 from vault.playback.manifests import Manifests
@@ -34,10 +35,21 @@ async def stream_role(settings: StreamSettings) -> AsyncIterator[Served]:
 @contextlib.asynccontextmanager
 async def playback(settings: ServeSettings, ground: Ground) -> AsyncIterator[Served]:
     """Playback on given ground."""
+    async with (
+        live_tiers(settings.tier_file, ground.redis, role="stream") as tiers,
+        _playing(settings, ground, tiers) as served,
+    ):
+        yield served
+
+
+@contextlib.asynccontextmanager
+async def _playing(
+    settings: ServeSettings, ground: Ground, tiers: Sequence[TierSecret]
+) -> AsyncIterator[Served]:
     admission = Admission(
         records=ground.records,
         catalog=ground.catalog,
-        tiers=load_tier_file(settings.tier_file),
+        tiers=tiers,
         audience=settings.audience,
         clock=utc_now,
     )

@@ -64,6 +64,12 @@ class Action(enum.Enum):
     ERASE_REPLAY = "erase.replay"
     HOLD_PLACE = "hold.place"
     HOLD_LIFT = "hold.lift"
+    KEY_APPROVE = "key.approve"
+    KEY_RETIRE = "key.retire"
+    MASTER_RETIRE = "master.retire"
+    MASTER_RESTORE = "master.restore"
+    MASTER_TRIM = "master.trim"
+    TIER_ROTATE = "tier.rotate"
 
 
 class Decision(enum.Enum):

@@ -4,8 +4,10 @@
 queued ──► running ──► done
   ▲  ▲       │ │ └───► incomplete ──► queued (asked to try what failed again)
   │  └───────┼─┼── paused ◄── queued, running
-  │          │ └─► aborted ◄── queued, paused, incomplete
+  │          │ └─► aborted ◄── queued, paused, incomplete, awaiting
   └──────────┘ (handed back)
+
+awaiting ──► queued (a second person approved it);  running ──► awaiting (taken up, and nobody had)
 ```
 """
 
@@ -25,16 +27,20 @@ class JobState(enum.Enum):
     DONE = "done"
     INCOMPLETE = "incomplete"  # came to its end, and some items failed
     ABORTED = "aborted"
+    AWAITING = "awaiting"  # a second person's approval
 
 
 _S = JobState
 MOVES: Final[Mapping[JobState, frozenset[JobState]]] = {
     _S.QUEUED: frozenset({_S.RUNNING, _S.PAUSED, _S.ABORTED}),
-    _S.RUNNING: frozenset({_S.RUNNING, _S.QUEUED, _S.PAUSED, _S.DONE, _S.INCOMPLETE, _S.ABORTED}),
+    _S.RUNNING: frozenset(
+        {_S.RUNNING, _S.QUEUED, _S.PAUSED, _S.DONE, _S.INCOMPLETE, _S.ABORTED, _S.AWAITING}
+    ),
     _S.PAUSED: frozenset({_S.QUEUED, _S.ABORTED}),
     _S.DONE: frozenset(),
     _S.INCOMPLETE: frozenset({_S.QUEUED, _S.ABORTED}),
     _S.ABORTED: frozenset(),
+    _S.AWAITING: frozenset({_S.QUEUED, _S.ABORTED}),
 }
 ENDED: Final = frozenset({_S.DONE, _S.INCOMPLETE, _S.ABORTED})
 

@@ -19,12 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NewType
 
-from sqlalchemy import ColumnElement, Label, and_, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Label, and_, delete, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys.ids import PatientRef, RecordingId, TenantId
 from vault.catalog.errors import LostClaim, UnknownJob, WrongState
-from vault.catalog.key_job_states import JobState, sources_of
+from vault.catalog.key_job_states import ENDED, JobState, sources_of
 from vault.catalog.tables import key_job_errors, key_jobs
 
 JobId = NewType("JobId", uuid.UUID)
@@ -38,6 +38,8 @@ class JobKind(enum.Enum):
     PATIENT = "patient"  # a new generation of patient keys
     MASTER = "master"  # a new version of the master key, and patient keys under it
     REWRAP = "rewrap"  # patient keys under the master key's current version
+    RETIRE = "retire"  # patient keys that drained are destroyed
+    RETIRE_MASTER = "retire-master"  # old versions of the master key, out of use and then destroyed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,9 @@ class JobClaim:
 SKIPPED: Final = "PATIENT_ERASED"
 
 
+_UNDER_WAY: Final = tuple(state.value for state in JobState if state not in ENDED)
+
+
 def _count_items(condition: ColumnElement[bool], name: str) -> Label[int]:
     count = select(func.count()).select_from(key_job_errors)
     return count.where(key_job_errors.c.job_id == key_jobs.c.id, condition).scalar_subquery().label(name)
@@ -103,13 +108,13 @@ _COUNTS: Final = (
 
 
 async def ask(connection: AsyncConnection, job: JobRow) -> None:
-    """Write down a job that is to be done; raises `WrongState` while another one of its kind and scope goes on."""
+    """Write down a job, QUEUED or AWAITING; raises `WrongState` while another one of its kind and scope goes on."""
     same = exists().where(
         key_jobs.c.kind == job.kind.value,
         key_jobs.c.tenant.is_not_distinct_from(job.tenant),
         key_jobs.c.patient.is_not_distinct_from(job.patient),
         key_jobs.c.recording_id.is_not_distinct_from(job.recording_id),
-        key_jobs.c.state.in_((JobState.QUEUED.value, JobState.RUNNING.value, JobState.PAUSED.value)),
+        key_jobs.c.state.in_(_UNDER_WAY),
     )
     if await connection.scalar(select(same)):
         raise WrongState("such a job is under way already: `replayvault jobs ls` shows it")
@@ -117,7 +122,7 @@ async def ask(connection: AsyncConnection, job: JobRow) -> None:
         insert(key_jobs).values(
             id=job.job_id,
             kind=job.kind.value,
-            state=JobState.QUEUED.value,
+            state=job.state.value,
             tenant=job.tenant,
             patient=job.patient,
             recording_id=job.recording_id,
@@ -140,6 +145,12 @@ async def find(connection: AsyncConnection, job_id: JobId) -> JobRow:
     if row is None:
         raise UnknownJob("no such job: `replayvault jobs ls` shows those there are")
     return _job(row)
+
+
+async def under_way(connection: AsyncConnection, kind: JobKind) -> tuple[JobId, ...]:
+    """Jobs of a kind that have not ended."""
+    question = select(key_jobs.c.id).where(key_jobs.c.kind == kind.value, key_jobs.c.state.in_(_UNDER_WAY))
+    return tuple(JobId(each) for each in await connection.scalars(question))
 
 
 async def latest(connection: AsyncConnection, *, limit: int) -> tuple[JobRow, ...]:
@@ -191,10 +202,31 @@ async def report(
 
 
 async def hand_back(
-    connection: AsyncConnection, held: JobClaim, *, free_at: dt.datetime, note: str | None
+    connection: AsyncConnection, held: JobClaim, *, free_at: dt.datetime, note: str | None, **changes: Any
 ) -> None:
     """Give a job up for any runner from `free_at` on; raises `LostClaim`."""
-    await _held(connection, held, state=JobState.QUEUED.value, run_id=None, free_at=free_at, note=note)
+    await _held(
+        connection, held, state=JobState.QUEUED.value, run_id=None, free_at=free_at, note=note, **changes
+    )
+
+
+async def await_approval(connection: AsyncConnection, held: JobClaim, *, note: str) -> None:
+    """RUNNING → AWAITING; raises `LostClaim`."""
+    await _held(connection, held, state=JobState.AWAITING.value, run_id=None, note=note)
+
+
+async def approve(connection: AsyncConnection, job_id: JobId, *, by: str, now: dt.datetime) -> None:
+    """AWAITING → QUEUED, by whoever is named; raises `UnknownJob` or `WrongState`, also where `by` asked for it."""
+    await _move(
+        connection,
+        job_id,
+        JobState.QUEUED,
+        allowed=(JobState.AWAITING,),
+        only=key_jobs.c.requested_by != by,
+        approved_by=by,
+        free_at=now,
+        note=None,
+    )
 
 
 async def end(connection: AsyncConnection, held: JobClaim, *, now: dt.datetime) -> JobState:
@@ -271,12 +303,13 @@ async def _move(
     target: JobState,
     *,
     allowed: tuple[JobState, ...] = (),
+    only: ColumnElement[bool] | None = None,
     **values: Any,
 ) -> None:
     sources: tuple[str, ...] = tuple(state.value for state in allowed) or sources_of(target)
     change = (
         update(key_jobs)
-        .where(key_jobs.c.id == job_id, key_jobs.c.state.in_(sources))
+        .where(key_jobs.c.id == job_id, key_jobs.c.state.in_(sources), true() if only is None else only)
         .values(state=target.value, **values)
         .returning(key_jobs.c.id)
     )

@@ -119,6 +119,26 @@ async def alive(
     )
 
 
+async def count_alive(
+    connection: AsyncConnection,
+    tenant: TenantId | None,
+    patient: PatientRef | None,
+    *,
+    now: dt.datetime,
+) -> int:
+    """How many sessions and tickets have not ended: anybody's, a tenant's or one patient's."""
+    question = (
+        select(func.count())
+        .select_from(sessions)
+        .where(sessions.c.expires_at > now, sessions.c.revoked_at.is_(None))
+    )
+    if tenant is not None:
+        question = question.where(sessions.c.tenant == tenant)
+    if patient is not None:
+        question = question.where(sessions.c.patient == patient)
+    return int(await connection.scalar(question) or 0)
+
+
 async def revoke_one(
     connection: AsyncConnection, tenant: TenantId, record_id: RecordId, *, now: dt.datetime
 ) -> tuple[RecordId, ...]:
@@ -159,6 +179,17 @@ async def last_ticket_end(
         sessions.c.kind == Kind.TICKET.value,
         sessions.c.revoked_at.is_(None),
         sessions.c.expires_at > now,
+    )
+    end: dt.datetime | None = await connection.scalar(question)
+    return end
+
+
+async def last_end(
+    connection: AsyncConnection, *, issued_by: dt.datetime, now: dt.datetime
+) -> dt.datetime | None:
+    """When the last live session or ticket ends, anybody's, that was issued by a moment; None where there is none."""
+    question = select(func.max(sessions.c.expires_at)).where(
+        sessions.c.issued_at <= issued_by, sessions.c.revoked_at.is_(None), sessions.c.expires_at > now
     )
     end: dt.datetime | None = await connection.scalar(question)
     return end

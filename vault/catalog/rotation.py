@@ -127,7 +127,7 @@ async def count_wraps(connection: AsyncConnection, scope: Scope) -> int:
         .select_from(
             recording_wraps.join(patient_keys, patient_keys.c.key_id == recording_wraps.c.patient_key_id)
         )
-        .where(patient_keys.c.state == KeyState.ACTIVE.value, *_within(scope))
+        .where(patient_keys.c.state == KeyState.ACTIVE.value, *within(scope))
     )
     return int(await connection.scalar(question) or 0)
 
@@ -256,13 +256,14 @@ def _unrotated(scope: Scope, requested_at: dt.datetime) -> Select[tuple[str, str
     half_way = func.sum(case((patient_keys.c.state.in_(_HALF_WAY), 1), else_=0))
     return (
         select(patient_keys.c.tenant, patient_keys.c.patient)
-        .where(patient_keys.c.state != KeyState.RETIRED.value, *_within(scope))
+        .where(patient_keys.c.state != KeyState.RETIRED.value, *within(scope))
         .group_by(patient_keys.c.tenant, patient_keys.c.patient)
         .having((func.max(patient_keys.c.created_at) < requested_at) | (half_way > 0))
     )
 
 
-def _within(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+def within(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    """Conditions on `patient_keys` that leave these patients' rows."""
     limits = []
     if scope.tenant is not None:
         limits.append(patient_keys.c.tenant == scope.tenant)

@@ -43,6 +43,7 @@ def document_of(job: JobRow) -> dict[str, Any]:
         "note": job.note,
         "requested_by": job.requested_by,
         "requested_at": job.requested_at,
+        "approved_by": job.approved_by,
         "started_at": job.started_at,
         "ended_at": job.ended_at,
     }
@@ -60,7 +61,7 @@ def exit_of_job(job: JobRow) -> Exit:
 
 
 async def watched(settings: AllSettings, job_id: JobId, *, shown: bool) -> JobRow:
-    """Wait until a job ends or is paused, with a bar on standard error where that is a terminal."""
+    """Wait until a job ends, is paused or needs an approval, with a bar on standard error where that is a terminal."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -78,6 +79,6 @@ async def watched(settings: AllSettings, job_id: JobId, *, shown: bool) -> JobRo
                     job = await key_jobs.find(connection, job_id)
                 words = job.note or job.state.value
                 bar.update(task, completed=job.done, total=job.total, description=words)
-                if job.state in ENDED or job.state is JobState.PAUSED:
+                if job.state in ENDED or job.state in {JobState.PAUSED, JobState.AWAITING}:
                     return job
                 await asyncio.sleep(_POLL_S)

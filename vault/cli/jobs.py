@@ -25,8 +25,9 @@ from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
 from vault.cli.job_progress import document_of, exit_of_job, progress_of, watched
 from vault.cli.output import emit, json_option, pairs, say, table
+from vault.cli.person import operator_name
 from vault.cli.words import IDENTIFIER
-from vault.logs import configure_logs
+from vault.logs import configure_logs, silence_logs
 
 _EXAMPLE = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
 _SHOWN_ERRORS = 100
@@ -102,6 +103,22 @@ def resume(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
 def retry(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Try again what failed in a job that ended incomplete."""
     _changed(data_dir, job, lambda c: key_jobs.retry(c, JobId(job), now=utc_now()), as_json=as_json)
+
+
+@jobs.command("approve", examples=(f"replayvault jobs approve {_EXAMPLE}",))
+@job_argument
+@json_option
+@data_dir_option
+def approve(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
+    """Let a job begin that waits for a second person: not for the one who asked for it."""
+    with sentences():
+        from vault.app.retiring import approve as approved  # noqa: PLC0415 - writes the audit log
+
+        silence_logs()
+        settings = operator_settings(data_dir=data_dir)
+        asyncio.run(approved(settings, JobId(job), by=operator_name()))
+        row = asyncio.run(_read(data_dir, lambda c: key_jobs.find(c, JobId(job))))
+        emit(document_of(row), as_json=as_json, people=lambda: say(f"the job is {row.state.value}"))
 
 
 @jobs.command(

@@ -1,23 +1,34 @@
-"""Who is at the keyboard, as the audit log and approvals name them."""
+"""Who types: the name that jobs and the audit log record.
+
+Invariant: it comes from the kernel, never from the environment. Whoever logged in stays known through `sudo` and `su`
+where the system keeps that (the audit login id); elsewhere it is the user of the process.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+from pathlib import Path
 from typing import Final
 
-_ROOT: Final = 0
-_LONGEST: Final = 50
+_LOGIN: Final = Path("/proc/self/loginuid")
+_UNSET: Final = 2**32 - 1
 
 
-def person() -> str:
-    """`operator:<account>`: the account that this process runs as; behind `sudo`, the one that called it."""
-    number = os.getuid()
-    if number == _ROOT:
-        given = os.environ.get("SUDO_UID", "")
-        number = int(given) if given.isdecimal() else number
+def operator_name() -> str:
+    """`operator:NAME`, or `operator:NUMBER` of a user without a name."""
+    number = _login_id()
+    if number is None:
+        number = os.getuid()
     try:
-        name = pwd.getpwuid(number).pw_name
+        return f"operator:{pwd.getpwuid(number).pw_name}"
     except KeyError:
-        name = str(number)
-    return f"operator:{name[:_LONGEST]}"
+        return f"operator:{number}"
+
+
+def _login_id() -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        number = int(_LOGIN.read_text(encoding="ascii"))
+        return None if number == _UNSET else number
+    return None

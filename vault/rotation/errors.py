@@ -2,7 +2,9 @@
 
 RotationError
 ├── Unmovable        wraps stayed under an old key because they do not open
-└── MalformedHours   not a part of the day
+├── MalformedHours   not a part of the day
+├── StillNeeded      what is to be retired still has something under it
+└── SecondNeeded     two persons are needed, and there is one
 """
 
 from __future__ import annotations
@@ -18,3 +20,11 @@ class Unmovable(RotationError):
 
 class MalformedHours(RotationError):
     """Not a part of the day."""
+
+
+class StillNeeded(RotationError):
+    """What is to be retired still has something under it; the message names the first few and how many there are."""
+
+
+class SecondNeeded(RotationError):
+    """What destroys keys needs a second person here, and whoever approves is the one who asked."""

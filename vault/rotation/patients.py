@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,11 +24,12 @@ from keys.keyring import PatientKeyRow
 from keys.lifecycle import KeyState, Standing, Step, next_step
 from keys.opening import open_recording_key, wrap_recording_key
 from keys.recording_wraps import RecordingWrap
+from keys.records import RecordId
 from keys.session import GrantedKey
 from keys.strongroom import OpenedPatient, Strongroom
 from vault.alarm import Alarm
 from vault.audit.entry import Action, Decision, Event, Reason
-from vault.catalog import key_jobs, registry, rotation
+from vault.catalog import key_jobs, recordings, registry, rotation
 from vault.catalog.key_jobs import JobClaim
 from vault.catalog.rotation import HeldWrap, Patient
 from vault.rotation.errors import Unmovable
@@ -37,9 +38,13 @@ from vault.rotation.errors import Unmovable
 WRAPS_A_STEP: Final = 1000
 
 
+# Takes records of ended sessions away; the catalog refuses them in any case.
+Drop = Callable[[Sequence[RecordId]], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class PatientRotation:
-    """Rotates patients for one claimed job."""
+    """Rotates patients for one claimed job; with `drop` it ends their sessions instead of waiting for them."""
 
     catalog: Database
     strongroom: Strongroom
@@ -47,6 +52,7 @@ class PatientRotation:
     clock: Callable[[], dt.datetime]
     held: JobClaim
     requested_at: dt.datetime
+    drop: Drop | None = None
 
     async def advance(self, patient: Patient) -> Step:
         """Take steps until this patient has to wait, or is done.
@@ -57,7 +63,9 @@ class PatientRotation:
         while True:
             with contextlib.suppress(KeyConflict):  # somebody else was faster: look again
                 step = await self._step(patient)
-                if step in {Step.WAIT, Step.DONE}:
+                if step is Step.WAIT and self.drop is not None:
+                    await self._end_sessions(patient, self.drop)
+                elif step in {Step.WAIT, Step.DONE}:
                     return step
 
     async def _step(self, patient: Patient) -> Step:
@@ -86,6 +94,22 @@ class PatientRotation:
             await key_jobs.report(connection, self.held, now=self.clock())
             if await self._still(connection, patient, Step.PREPARE):
                 await keyring.add_generation(connection, fresh)
+
+    async def _end_sessions(self, patient: Patient, drop: Drop) -> None:
+        """After the next generation is there: whoever signs in again carries it, and is not ended once more."""
+        async with self.catalog.reading() as connection:
+            rows = await keyring.generations(connection, patient.tenant, patient.patient)
+        await self._audit(Action.SESSION_REVOKE, patient, rows[-1])
+        async with self.catalog.writing() as connection:
+            # In the order of whoever opens a session: the patient's row, then her keys.
+            await recordings.raise_epoch(connection, patient.tenant, patient.patient)
+            await key_jobs.report(connection, self.held, now=self.clock())
+            if not await self._still(connection, patient, Step.WAIT):
+                raise KeyConflict("the patient's keys or sessions changed meanwhile")
+            ended = await registry.revoke_patient(
+                connection, patient.tenant, patient.patient, now=self.clock()
+            )
+        await drop(ended)
 
     async def _activate(self, patient: Patient) -> Step:
         """The last look at who lacks the new key happens here, where nobody can be given a session without it."""

@@ -3,6 +3,7 @@
 Invariants:
 - a runner works under a lease that every report renews, and stops at the first report that is refused: the job was
   paused or aborted, or another runner holds it;
+- what needs a second person here is not begun before one approved it, whatever asked for it;
 - what is down makes a job wait, never fail: it is handed back with a note, and taken up again later.
 """
 
@@ -26,6 +27,7 @@ from vault.catalog import key_jobs
 from vault.catalog.errors import LostClaim
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobClaim, JobId, JobRow
+from vault.rotation.approval import AWAITING_NOTE, may_run
 from vault.rotation.hours import Hours
 from vault.rotation.turns import Turn, Turns
 
@@ -48,6 +50,7 @@ class Runner:
     audit: AuditLog
     clock: Callable[[], dt.datetime]
     turns: Callable[[JobRow, JobClaim], Turns]
+    two_persons: bool = False
 
     async def run(self) -> None:
         """Run jobs for ever; whatever is down is tried again."""
@@ -75,6 +78,9 @@ class Runner:
         return True
 
     async def _work(self, held: JobClaim, job: JobRow) -> None:
+        if not may_run(job.kind, job.requested_by, job.approved_by, two_persons=self.two_persons):
+            async with self.catalog.writing() as connection:
+                return await key_jobs.await_approval(connection, held, note=AWAITING_NOTE)
         turns, cursor = self.turns(job, held), job.cursor
         if job.total is None:
             await self._begin(held, job, await turns.count())
@@ -87,6 +93,10 @@ class Runner:
             if turn.is_end:
                 return await self._end(held, job)
             async with self.catalog.writing() as connection:
+                if turn.again_at is not None:
+                    return await key_jobs.hand_back(
+                        connection, held, free_at=turn.again_at, note=turn.note, cursor=cursor
+                    )
                 await key_jobs.report(connection, held, now=self.clock(), cursor=cursor, note=turn.note)
             await asyncio.sleep(_rest_s(turn, job.rate_per_s, time.monotonic() - begun_s))
 

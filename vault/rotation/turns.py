@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What one turn did: how many items it handled, where the next one begins, and whether the job is at its end."""
+    """What one turn did: how many items it handled, where the next one begins, and whether the job is at its end.
+
+    With `again_at` the job is given up until then.
+    """
 
     handled: int
     cursor: str | None
     is_end: bool = False
     rest_s: float = 0.0
     note: str | None = None
+    again_at: dt.datetime | None = None
 
 
 class Turns(Protocol):

@@ -14,7 +14,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from keys.records import RecordId
+from keys.records import HEAD_BYTES, RecordId, sealed_under
 from vault.sessions.errors import RecordsUnavailable
 
 _PREFIX: Final = b"rv:record:"
@@ -59,6 +59,20 @@ class RecordStore:
         if names:
             async with _translated():
                 await self.redis.delete(*names)
+
+    async def count_under(self, tier: str) -> int:
+        """How many records were sealed under the tier secret of this id, in hexadecimal; looks at all of them."""
+        found, cursor = 0, 0
+        async with _translated():
+            while True:
+                cursor, names = await self.redis.scan(cursor, match=_PREFIX + b"*", count=1000)
+                async with self.redis.pipeline(transaction=False) as pipeline:
+                    for name in names:
+                        pipeline.getrange(name, 0, HEAD_BYTES - 1)
+                    heads: list[bytes] = await pipeline.execute()
+                found += sum(sealed_under(head) == tier for head in heads)
+                if not cursor:
+                    return found
 
     async def ping(self) -> None:
         """Return when the store answers."""

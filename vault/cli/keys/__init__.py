@@ -19,6 +19,7 @@ VERBS: Final = {
     "rewrap": "vault.cli.keys.rewrap",
     "erase": "vault.cli.keys.erase",
     "hold": "vault.cli.keys.hold",
+    "retire": "vault.cli.keys.retire",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import click
 
 from keys import halves
 from keys.database import Database
+from keys.ids import parse_patient, parse_tenant
 from vault.app.ground import utc_now
 from vault.catalog import key_jobs
 from vault.catalog.key_job_states import JobState
@@ -23,6 +24,8 @@ from vault.cli.exits import Exit
 from vault.cli.guards import Guard
 from vault.cli.job_progress import document_of, exit_of_job, watched
 from vault.cli.output import emit, pairs, say
+from vault.cli.person import operator_name
+from vault.rotation.approval import first_state
 from vault.rotation.hours import Hours
 from vault.settings import AllSettings
 
@@ -60,22 +63,45 @@ def ask_for(settings: AllSettings, job: JobRow, *, wait: bool, as_json: bool) ->
     emit(
         document_of(job),
         as_json=as_json,
-        people=lambda: say(f"job {job.job_id} is {job.state.value}: replayvault jobs watch {job.job_id}"),
+        people=lambda: say(_told(job)),
     )
     sys.exit(int(exit_of_job(job) if wait else Exit.OK))
 
 
-def new_job(kind: JobKind, scope: Scope, pace: Pace) -> JobRow:
+def _told(job: JobRow) -> str:
+    verb = "approve" if job.state is JobState.AWAITING else "watch"
+    return f"job {job.job_id} is {job.state.value}: replayvault jobs {verb} {job.job_id}"
+
+
+def parse_scope(tenant: str | None, patient: str | None) -> Scope:
+    """Whose keys; raises `MalformedId`, or `click.UsageError` for a patient without a tenant."""
+    if patient is not None and tenant is None:
+        raise click.UsageError("--patient needs --tenant")
+    return Scope(
+        None if tenant is None else parse_tenant(tenant),
+        None if patient is None else parse_patient(patient),
+    )
+
+
+def new_job(
+    settings: AllSettings,
+    kind: JobKind,
+    scope: Scope,
+    pace: Pace,
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> JobRow:
     """A job that an operator asks for now; raises `MalformedHours`."""
     return JobRow(
         job_id=JobId(uuid.uuid4()),
         kind=kind,
-        state=JobState.QUEUED,
+        state=first_state(kind, two_persons=settings.two_persons),
         tenant=scope.tenant,
         patient=scope.patient,
         base_version=None,
-        requested_by="operator",
+        requested_by=operator_name(),
         requested_at=utc_now(),
+        options=options or {},
         rate_per_s=pace.rate_per_s,
         hours=None if pace.hours is None else str(Hours.parse(pace.hours)),
     )
@@ -83,7 +109,7 @@ def new_job(kind: JobKind, scope: Scope, pace: Pace) -> JobRow:
 
 def ask_for_master(guard: Guard, settings: AllSettings, kind: JobKind, pace: Pace, *, as_json: bool) -> None:
     """Wrap patient keys anew, after a question; or only say how many that would be."""
-    job = new_job(kind, Scope(), pace)
+    job = new_job(settings, kind, Scope(), pace)
     plan = asyncio.run(_master_plan(settings, kind))
     if guard.dry_run:
         emit({"would_rewrap": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))

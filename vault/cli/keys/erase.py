@@ -25,7 +25,7 @@ from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
 from vault.cli.output import emit, json_option, pairs, say, table
-from vault.cli.person import person
+from vault.cli.person import operator_name
 from vault.cli.words import DURATION, IDENTIFIER
 from vault.erasure.certificate import verify
 from vault.erasure.requests import DEFAULT_HOLD, Register, Requests
@@ -96,7 +96,7 @@ def request(
         guard.ask(patient, about=f"{told['recordings']} recordings are destroyed after {hold}.")
         _decided(
             data_dir,
-            lambda desk: desk.ask(*whose, reason=reason, hold=hold, actor=person()),
+            lambda desk: desk.ask(*whose, reason=reason, hold=hold, actor=operator_name()),
             as_json=as_json,
         )
 
@@ -108,7 +108,9 @@ def request(
 def approve(erasure: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Agree to what another person asked for. Needed where REPLAYVAULT_TWO_PERSONS is set."""
     with sentences():
-        _decided(data_dir, lambda desk: desk.approve(ErasureId(erasure), actor=person()), as_json=as_json)
+        _decided(
+            data_dir, lambda desk: desk.approve(ErasureId(erasure), actor=operator_name()), as_json=as_json
+        )
 
 
 @erase.command("cancel", examples=(f"replayvault keys erase cancel {_EXAMPLE}",))
@@ -118,7 +120,9 @@ def approve(erasure: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None
 def cancel(erasure: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Take a request back while it is held: everything is as it was."""
     with sentences():
-        _decided(data_dir, lambda desk: desk.cancel(ErasureId(erasure), actor=person()), as_json=as_json)
+        _decided(
+            data_dir, lambda desk: desk.cancel(ErasureId(erasure), actor=operator_name()), as_json=as_json
+        )
 
 
 @erase.command(

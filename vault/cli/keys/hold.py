@@ -16,7 +16,7 @@ from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.output import emit, json_option, say, table
-from vault.cli.person import person
+from vault.cli.person import operator_name
 from vault.erasure.requests import Requests
 
 T = TypeVar("T")
@@ -45,7 +45,9 @@ def place(tenant: str, patient: str, reason: str, data_dir: Path | None, *, as_j
     """Place a legal hold on a patient."""
     with sentences():
         whose = parse_tenant(tenant), parse_patient(patient)
-        made = _at_the_desk(data_dir, lambda desk: desk.place_hold(*whose, reason=reason, actor=person()))
+        made = _at_the_desk(
+            data_dir, lambda desk: desk.place_hold(*whose, reason=reason, actor=operator_name())
+        )
         emit(_document(made), as_json=as_json, people=lambda: say("the patient is under a legal hold"))
 
 
@@ -58,7 +60,7 @@ def lift(tenant: str, patient: str, data_dir: Path | None, *, as_json: bool) -> 
     """Lift a legal hold; an erasure that waited for it goes on."""
     with sentences():
         whose = parse_tenant(tenant), parse_patient(patient)
-        _at_the_desk(data_dir, lambda desk: desk.lift_hold(*whose, actor=person()))
+        _at_the_desk(data_dir, lambda desk: desk.lift_hold(*whose, actor=operator_name()))
         emit({"lifted": True}, as_json=as_json, people=lambda: say("the legal hold is lifted"))
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from keys.ids import parse_patient, parse_tenant
 from vault.app.ground import utc_now
-from vault.catalog import rotation
+from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
+from vault.catalog import registry, rotation
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.rotation import Scope
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
-from vault.cli.exits import sentences
+from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
-from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced
-from vault.cli.output import emit, json_option, pairs
+from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced, parse_scope
+from vault.cli.keys.status import tier_document
+from vault.cli.output import emit, json_option, pairs, say
+from vault.logs import silence_logs
+from vault.rotation.jobs import NOW
 from vault.settings import AllSettings
+
+_POLL_S = 1.0
 
 
 @click.group(
@@ -37,10 +44,12 @@ def rotate() -> None:
         "replayvault keys rotate patient --dry-run",
         "replayvault keys rotate patient --tenant clinic --hours 22:00-06:00 --rate 200",
         "replayvault keys rotate patient --tenant clinic --patient p-17 --yes --wait",
+        "replayvault keys rotate patient --tenant clinic --patient p-17 --now",
     ),
 )
 @click.option("--tenant", help="Only this tenant's patients.")
 @click.option("--patient", help="Only this patient; needs --tenant.")
+@click.option("--now", is_flag=True, help="End their sessions, and wait for none: apps sign in again.")
 @paced
 @json_option
 @data_dir_option
@@ -50,6 +59,7 @@ def patient(
     *,
     tenant: str | None,
     patient: str | None,
+    now: bool,
     rate: float | None,
     hours: str | None,
     wait: bool,
@@ -59,21 +69,22 @@ def patient(
     """Give patients a new key, and wrap their recordings' keys under it.
 
     It waits, for each patient, until every live session carries the new key: fifteen minutes with the usual sessions.
+    With --now it ends their sessions and tickets instead, once: every app of theirs signs in again.
     """
-    if patient is not None and tenant is None:
-        raise click.UsageError("--patient needs --tenant")
     with sentences():
-        scope = Scope(
-            None if tenant is None else parse_tenant(tenant),
-            None if patient is None else parse_patient(patient),
-        )
+        scope = parse_scope(tenant, patient)
         settings = operator_settings(data_dir=data_dir)
-        job = new_job(JobKind.PATIENT, scope, Pace(rate, hours, wait))
-        plan = asyncio.run(_patient_plan(settings, scope))
+        job = new_job(
+            settings, JobKind.PATIENT, scope, Pace(rate, hours, wait), options={NOW: True} if now else None
+        )
+        plan = asyncio.run(_patient_plan(settings, scope, now=now))
         if guard.dry_run:
             emit({"would_rotate": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))
             return
-        guard.ask("rotate", about=f"{plan['patients']} patients get a new key.")
+        about = f"{plan['patients']} patients get a new key."
+        if now:
+            about += f" {plan['sessions that end']} sessions and tickets of theirs end: apps sign in again."
+        guard.ask("rotate", about=about)
         ask_for(settings, job, wait=wait, as_json=as_json)
 
 
@@ -100,9 +111,47 @@ def master(
         ask_for_master(guard, settings, JobKind.MASTER, Pace(rate, hours, wait), as_json=as_json)
 
 
-async def _patient_plan(settings: AllSettings, scope: Scope) -> dict[str, Any]:
+@rotate.command(
+    "tier-secret",
+    examples=("replayvault keys rotate tier-secret --dry-run", "replayvault keys rotate tier-secret --wait"),
+)
+@click.option("--wait", is_flag=True, help="Stay until it is done, or type it again later: it goes on.")
+@json_option
+@data_dir_option
+@guarded
+def tier_secret(guard: Guard, *, wait: bool, data_dir: Path | None, as_json: bool) -> None:
+    """Put a new tier secret in the place of the old one; sessions of both open meanwhile.
+
+    Three steps, each when it is safe: the new one opens everywhere, seals everywhere, and is alone. Exit code 3 while
+    it waits. Replicas read the file again by themselves; a host with a file of its own needs a copy after each step.
+    """
+    with sentences():
+        silence_logs()
+        settings = operator_settings(data_dir=data_dir)
+        standing = asyncio.run(_tiers(settings, writing=False))
+        if guard.dry_run:
+            told = {"would_rotate": tier_document(standing)}
+            emit(told, as_json=as_json, people=lambda: pairs(*told["would_rotate"].items()))
+            return
+        guard.ask("rotate", about="Sessions and tickets are sealed under a new secret from now on.")
+        standing = asyncio.run(_tiers(settings, writing=True))
+        while wait and standing.step is not TierStep.NONE:
+            time.sleep(_POLL_S)
+            standing = asyncio.run(_tiers(settings, writing=True))
+        emit(tier_document(standing), as_json=as_json, people=lambda: say(NOTES[standing.step]))
+    sys.exit(int(Exit.OK if standing.step is TierStep.NONE else Exit.IN_PROGRESS))
+
+
+async def _tiers(settings: AllSettings, *, writing: bool) -> TierStanding:
+    async with tier_desk(settings, writing=writing) as desk:
+        return await (desk.advance() if writing else desk.look())
+
+
+async def _patient_plan(settings: AllSettings, scope: Scope, *, now: bool) -> dict[str, Any]:
     async with opened_catalog(settings) as catalog, catalog.reading() as connection:
         patients = await rotation.count_unrotated(connection, scope, requested_at=utc_now())
         wraps = await rotation.count_wraps(connection, scope)
+        alive = await registry.count_alive(connection, scope.tenant, scope.patient, now=utc_now())
     # One call wraps the new half; two unwrap the old and the new one, to move what stands under the old one.
-    return {"patients": patients, "recordings": wraps, "calls to the master key": 3 * patients}
+    ending = {"sessions that end": alive} if now else {}
+    return {"patients": patients, "recordings": wraps, "calls to the master key": 3 * patients, **ending}

@@ -9,12 +9,15 @@ from typing import Any
 import click
 
 from keys import halves
+from keys.errors import MasterUnusable
+from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
 from vault.catalog import rotation
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import Exampled
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
-from vault.cli.output import emit, json_option, say, table
+from vault.cli.output import emit, json_option, pairs, say, table
+from vault.sessions.errors import RecordsUnavailable
 from vault.settings import AllSettings
 
 
@@ -28,11 +31,38 @@ def status(data_dir: Path | None, *, as_json: bool) -> None:
         emit(document, as_json=as_json, people=lambda: _show_status(document))
 
 
+def tier_document(standing: TierStanding | None) -> dict[str, Any]:
+    """The tier secrets, by their ids, as JSON; unknown where Redis does not answer."""
+    if standing is None:
+        return {"step": "unknown"}
+    return {
+        "step": standing.step.value,
+        "note": NOTES.get(standing.step) if standing.step is not TierStep.NONE else None,
+        "secrets": list(standing.ids),
+        "replicas": len(standing.replicas),
+        "holding": {each: sum(each in held for held in standing.replicas.values()) for each in standing.ids},
+        "sealing": {
+            each: sum(each in held[:1] for held in standing.replicas.values()) for each in standing.ids
+        },
+        "left": standing.left,
+        "until": standing.until,
+    }
+
+
+async def _tiers(settings: AllSettings) -> TierStanding | None:
+    try:
+        async with tier_desk(settings, writing=False) as desk:
+            return await desk.look()
+    except (RecordsUnavailable, MasterUnusable):
+        return None  # keys are counted without them
+
+
 async def _status(settings: AllSettings) -> dict[str, Any]:
     async with opened_catalog(settings) as catalog, catalog.reading() as connection:
         under = await halves.census(connection)
         states = await rotation.census(connection)
     return {
+        "tier": tier_document(await _tiers(settings)),
         "master": [
             {
                 "provider": each.place.provider,
@@ -55,5 +85,12 @@ def _show_status(document: dict[str, Any]) -> None:
         for row in document["master"]
     ]
     table(("master key", "name", "version", "patient keys", "oldest"), rows)
+    say("")
+    pairs(
+        *(
+            ("tier secret", value) if name == "step" else (name, value)
+            for name, value in document["tier"].items()
+        )
+    )
     say("")
     table(("patient keys", "keys", "recordings"), [list(row.values()) for row in document["patient"]])

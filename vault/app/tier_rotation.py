@@ -1,0 +1,167 @@
+"""A new tier secret in the place of an old one, step by step, while sessions of both open.
+
+```
+ADD ──► every replica opens the new one ──► SWITCH ──► every replica seals with it, and whatever was sealed
+with the old one has ended ──► DROP
+```
+
+Invariants:
+- what to do next is read from the tier file, from what the replicas tell and from the registry; what was stopped
+  anywhere goes on from there, and a step that is repeated changes nothing;
+- nothing is sealed under a secret that a living replica does not hold, and none is dropped that a live session or
+  ticket may need;
+- a step is on the audit log before it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import enum
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from redis.asyncio import Redis
+
+from keys.database import Database, open_database
+from keys.tier import TierRotation, add_tier, drop_tier, seal_with_newest, tier_ids
+from vault.app.ground import utc_now
+from vault.audit.entry import Action, Decision, Event
+from vault.audit.log import AuditLog
+from vault.catalog import registry
+from vault.catalog.migrate import Schema, require_current
+from vault.redis_client import connect_redis
+from vault.sessions.records import RecordStore
+from vault.sessions.replicas import Replicas
+from vault.settings import ControlSettings
+
+# A session that was being made when its replica took the new secret up is stored by then.
+_SETTLED: Final = dt.timedelta(seconds=5)
+
+
+class TierStep(enum.Enum):
+    """Where a rotation stands: what it does or waits for next."""
+
+    NONE = "none"  # no rotation was begun
+    ADD = "add"
+    OPENING = "opening"  # until every replica holds the new one
+    SWITCH = "switch"
+    SEALING = "sealing"  # until every replica seals with it
+    LIVING_OUT = "living-out"  # until nothing is left that was sealed under the old one
+    DROP = "drop"
+    END = "end"
+
+
+_COPY: Final = "copy the tier secret file to every host that has one of its own"
+NOTES: Final[Mapping[TierStep, str]] = {
+    TierStep.OPENING: f"waits until every replica holds the new secret: {_COPY}",
+    TierStep.SEALING: f"waits until every replica seals with the new secret: {_COPY} again",
+    TierStep.LIVING_OUT: "waits until sessions and tickets of the old secret have ended",
+    TierStep.NONE: f"done: {_COPY} once more",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierStanding:
+    """What is known of the tier secrets, by their ids; of each replica's, too, the sealing one first.
+
+    `left` counts sessions and tickets under the secret that goes; `until` is when the last of them ends at the latest.
+    """
+
+    step: TierStep
+    ids: tuple[str, ...]
+    replicas: Mapping[str, tuple[str, ...]]
+    left: int = 0
+    until: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TierDesk:
+    """Rotates the secrets of one file."""
+
+    path: Path
+    catalog: Database
+    redis: Redis
+    audit: AuditLog | None
+    clock: Callable[[], dt.datetime] = utc_now
+
+    async def look(self) -> TierStanding:
+        """How it stands; changes nothing. Raises `MasterUnusable`, `RecordsUnavailable` or `DatabaseUnavailable`."""
+        begun, ids = await asyncio.to_thread(lambda: (TierRotation.read(self.path), tier_ids(self.path)))
+        living = await Replicas(self.redis).living()
+        if begun is None:
+            return TierStanding(step=TierStep.NONE, ids=ids, replicas=living)
+        step = _step(begun, ids, living)
+        if step is not TierStep.LIVING_OUT:
+            return TierStanding(step=step, ids=ids, replicas=living)
+        left = await RecordStore(self.redis).count_under(begun.old)
+        since = begun.sealed_since or self.clock()
+        async with self.catalog.reading() as connection:
+            until = await registry.last_end(connection, issued_by=since, now=self.clock())
+        if not left and self.clock() - since > _SETTLED:
+            step = TierStep.DROP
+        return TierStanding(step=step, ids=ids, replicas=living, left=left, until=until)
+
+    async def advance(self) -> TierStanding:
+        """Begin, or go on, until it has to wait or is done (`NONE`); raises as `look` does, or `AuditUnavailable`."""
+        if await asyncio.to_thread(TierRotation.read, self.path) is None:
+            await asyncio.to_thread(TierRotation.begin, self.path)
+        while True:
+            standing = await self.look()
+            begun = await asyncio.to_thread(TierRotation.read, self.path)
+            if begun is None:
+                return standing
+            if standing.step is TierStep.LIVING_OUT and begun.sealed_since is None:
+                await asyncio.to_thread(begun.note, self.path, sealed_since=self.clock())
+            if standing.step in NOTES:
+                return standing
+            await self._do(standing.step, begun)
+
+    async def _do(self, step: TierStep, begun: TierRotation) -> None:
+        if self.audit is not None:
+            note = f"{step.value}: {begun.old} goes"
+            await self.audit.write(
+                Event(action=Action.TIER_ROTATE, decision=Decision.ALLOW, actor="operator", note=note)
+            )
+        if step is TierStep.ADD:
+            await asyncio.to_thread(add_tier, self.path, after=begun.old)
+        elif step is TierStep.SWITCH:
+            await asyncio.to_thread(seal_with_newest, self.path, old=begun.old)
+        elif step is TierStep.DROP:
+            await asyncio.to_thread(drop_tier, self.path, old=begun.old)
+        else:
+            await asyncio.to_thread(begun.end, self.path)
+
+
+def _step(begun: TierRotation, ids: tuple[str, ...], living: Mapping[str, tuple[str, ...]]) -> TierStep:
+    if begun.old not in ids:
+        return TierStep.END
+    if ids == (begun.old,):
+        return TierStep.ADD
+    if ids[0] == begun.old:
+        # No replica at all is no proof: they may be of a release that tells nothing.
+        has_all = bool(living) and all(ids[1] in held for held in living.values())
+        return TierStep.SWITCH if has_all else TierStep.OPENING
+    seals = bool(living) and all(held[:1] == ids[:1] for held in living.values())
+    return TierStep.LIVING_OUT if seals else TierStep.SEALING
+
+
+@contextlib.asynccontextmanager
+async def tier_desk(settings: ControlSettings, *, writing: bool) -> AsyncIterator[TierDesk]:
+    """The desk of this machine's tier file; with an audit log where it is to be changed."""
+    async with contextlib.AsyncExitStack() as stack:
+        catalog = open_database(settings.catalog)
+        stack.push_async_callback(catalog.aclose)
+        await require_current(catalog, Schema.CATALOG)
+        redis = connect_redis(settings.redis)
+        stack.push_async_callback(redis.aclose)
+        audit = None
+        if writing:
+            audit = await AuditLog.open(
+                settings.audit_folder, role="operator", release=settings.release, clock=utc_now
+            )
+            stack.push_async_callback(audit.aclose)
+        yield TierDesk(settings.tier_file, catalog, redis, audit)
