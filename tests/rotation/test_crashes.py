@@ -15,14 +15,20 @@ import pytest
 from sqlalchemy import func, select
 
 from keys import halves
+from keys.ids import RecordingId
 from keys.master.local import create_master_file, load_master_file
 from keys.tables import patient_keys, recording_wraps
 from tests.catalog.databases import emptied
 from tests.rotation.mortal import DIED
 from tests.rotation.room import Room
 from vault.catalog import key_jobs
+from vault.catalog.drafts import ABANDONED_AFTER, KEPT
 from vault.catalog.key_jobs import JobId, JobKind
 from vault.catalog.migrate import Schema
+from vault.catalog.tables import objects
+from vault.drafting import Drafting
+from vault.objects.store import ObjectName
+from vault.rotation.renewal_job import GRACE
 
 ROOT = Path(__file__).parents[2]
 PATIENTS = {"ann": 2, "ben": 1, "cleo": 0}
@@ -69,6 +75,7 @@ class Story:
         self._urls = urls
         self._folder = folder
         self._master = folder / "master.key"
+        self._films: list[RecordingId] = []
         create_master_file(self._master)
 
     async def tell(self, kind: JobKind, *, die_after: int) -> tuple[bool, tuple[object, ...]]:
@@ -79,16 +86,24 @@ class Story:
         )
         room = await Room.open(*databases, self._folder, master=load_master_file(self._master))
         for name, count in PATIENTS.items():
-            await room.patient(name, recordings=count)
+            has_objects = kind is JobKind.REENCRYPT
+            await room.patient(name, recordings=0 if has_objects else count)
+            if has_objects:
+                self._films += [await room.publish(name) for _ in range(count)]
         if kind is JobKind.REWRAP:
             await room.strongroom.master.rotate()
-        job = await room.ask(kind, base_version=1)
+        before = [await room.plain(film) for film in self._films]
+        former = await room.stored()
+        job = await room.ask(kind, base_version=1, options={GRACE: 0})
         code = await self._run(room.at, die_after)
         if code == DIED:
             assert await self._run(room.at + key_jobs.LEASE, 0) == 0
         room = await self._reopened(room)
         outcome = await _outcome(room, job)
-        await room.audit.aclose()
+        if self._films:
+            await _require_renewed(room, former)
+            assert [await room.plain(film) for film in self._films] == before
+        await room.aclose()
         for database in databases:
             await database.aclose()
         return code == DIED, outcome
@@ -105,9 +120,22 @@ class Story:
         )
 
     async def _reopened(self, room: Room) -> Room:
-        await room.audit.aclose()
+        await room.aclose()
         shares = room.strongroom.shares.database
         return await Room.open(room.catalog, shares, self._folder, master=load_master_file(self._master))
+
+
+async def _require_renewed(room: Room, former: set[ObjectName]) -> None:
+    """Nothing is left of what there was, and nothing in the store that no recording points at."""
+    room.at += 2 * ABANDONED_AFTER
+    await Drafting(room.catalog, room.store, room.clock).clear_abandoned(limit=1000)
+    stored = await room.stored()
+    assert not stored & former
+    async with room.catalog.reading() as connection:
+        rows = (await connection.execute(select(objects))).all()
+    assert {row.kept for row in rows} == {KEPT}
+    assert {ObjectName(row.recording_id, row.file_id) for row in rows} == stored
+    assert len(stored) == len(former)
 
 
 async def _outcome(room: Room, job_id: JobId) -> tuple[object, ...]:

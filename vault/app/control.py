@@ -71,7 +71,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         )
         mint = Mint(strongroom, ground.catalog, ground.records, tiers, settings.audience, utc_now)
         admission = Admission(ground.records, ground.catalog, tiers, settings.audience, utc_now)
-        await stack.enter_async_context(running(make_runner(strongroom, ground.alarm)))
+        await stack.enter_async_context(running(make_runner(strongroom, ground.store, ground.alarm)))
         yield Served(
             routes=(
                 *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),

@@ -14,17 +14,18 @@ from vault.app.ground import lay_ground, utc_now
 from vault.app.master import open_master
 from vault.catalog.key_jobs import JobClaim, JobRow
 from vault.catalog.migrate import Schema, require_current
+from vault.objects.store import ObjectStore
 from vault.rotation.jobs import turns_of
 from vault.rotation.runner import Runner
 from vault.rotation.turns import Turns
 from vault.settings import ControlSettings
 
 
-def make_runner(strongroom: Strongroom, alarm: Alarm) -> Runner:
-    """A runner on a strongroom."""
+def make_runner(strongroom: Strongroom, store: ObjectStore, alarm: Alarm) -> Runner:
+    """A runner on a strongroom and an object store."""
 
     def turns(job: JobRow, held: JobClaim) -> Turns:
-        return turns_of(job, held, strongroom=strongroom, alarm=alarm, clock=utc_now)
+        return turns_of(job, held, strongroom=strongroom, store=store, alarm=alarm, clock=utc_now)
 
     return Runner(strongroom.catalog, alarm.audit, utc_now, turns)
 
@@ -49,4 +50,5 @@ async def rotating(settings: ControlSettings) -> AsyncIterator[Runner]:
         ground = await stack.enter_async_context(lay_ground(settings, role="keys"))
         await require_current(ground.catalog, Schema.CATALOG)
         await require_current(shares, Schema.SHARES)
-        yield make_runner(Strongroom(ground.catalog, open_master(settings), ShareStore(shares)), ground.alarm)
+        strongroom = Strongroom(ground.catalog, open_master(settings), ShareStore(shares))
+        yield make_runner(strongroom, ground.store, ground.alarm)

@@ -55,6 +55,9 @@ class Action(enum.Enum):
     WRITER_CLOSE = "writer.close"
     BREAKER_OPEN = "breaker.open"
     BREAKER_CLOSE = "breaker.close"
+    RECORDING_REENCRYPT = "recording.reencrypt"
+    COMPROMISE_DECLARE = "compromise.declare"
+    COMPROMISE_STEP = "compromise.step"
 
 
 class Decision(enum.Enum):

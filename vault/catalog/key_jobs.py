@@ -38,6 +38,7 @@ class JobKind(enum.Enum):
     PATIENT = "patient"  # a new generation of patient keys
     MASTER = "master"  # a new version of the master key, and patient keys under it
     REWRAP = "rewrap"  # patient keys under the master key's current version
+    REENCRYPT = "reencrypt"  # a new key for recordings, and all of their objects under it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
