@@ -2,8 +2,9 @@
 
 A request is JSON: {"catalog", "shares", "master", "audit": where things are, "now": ISO time, "after": n}. For each one
 a child process works on key jobs as the control role's runner does, and is gone, by `os._exit`, in the moment in which
-its n-th transaction has committed, a new version of the master key and an object in the store counted as one; with n = 0 it works until nothing
-can be done. The answer is the child's exit code: 9 where it died on the way, 0 where it came to the end.
+its n-th transaction has committed; a new version of the master key, a finished object and a removal from the store
+count as transactions. With n = 0 it works until nothing can be done. The answer is the child's exit code: 9 where it
+died on the way, 0 where it came to the end.
 """
 
 from __future__ import annotations

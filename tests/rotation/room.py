@@ -186,6 +186,15 @@ class Room:
                 found[entry.role] = await SealedReader(self.store, entry.facts, access=access).read_all()
         return found
 
+    async def shelf(self, name: str) -> list[RecordingId]:
+        """A patient's recordings."""
+        return [recording_id for recording_id, _ in await self._recordings(parse_patient(name))]
+
+    async def retry(self, job_id: JobId) -> None:
+        """Try again what failed in a job."""
+        async with self.catalog.writing() as connection:
+            await key_jobs.retry(connection, job_id, now=self.at)
+
     async def stored(self) -> set[ObjectName]:
         """Every object in the store."""
         return {info.name async for info in self.store.list()}
@@ -284,8 +293,8 @@ class Room:
             return [(RecordingId(row.id), row.key_id) for row in await connection.execute(question)]
 
 
-# What a film of the room consists of: an empty file, one that ends with a chunk, one of several chunks.
-FILES = {"audio.mp4": 2 * CHUNK_BYTES, "captions-en.vtt": 0, "poster.jpg": 50_000}
+# What a film of the room consists of: an empty file, and one that ends with a chunk; its source is neither.
+FILES = {"audio.mp4": 2 * CHUNK_BYTES, "captions-en.vtt": 0}
 
 
 @dataclass(frozen=True)

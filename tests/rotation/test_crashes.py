@@ -25,6 +25,7 @@ from vault.catalog import key_jobs
 from vault.catalog.drafts import ABANDONED_AFTER, KEPT
 from vault.catalog.key_jobs import JobId, JobKind
 from vault.catalog.migrate import Schema
+from vault.catalog.states import RecordingState
 from vault.catalog.tables import objects
 from vault.drafting import Drafting
 from vault.objects.store import ObjectName
@@ -86,10 +87,13 @@ class Story:
         )
         room = await Room.open(*databases, self._folder, master=load_master_file(self._master))
         for name, count in PATIENTS.items():
-            has_objects = kind is JobKind.REENCRYPT
-            await room.patient(name, recordings=0 if has_objects else count)
-            if has_objects:
-                self._films += [await room.publish(name) for _ in range(count)]
+            await room.patient(name, recordings=0 if kind is JobKind.REENCRYPT else count)
+        if kind is JobKind.REENCRYPT:
+            self._films = [
+                await room.publish("ann"),
+                await room.upload("ann"),
+                await room.publish("ben", state=RecordingState.FAILED),
+            ]
         if kind is JobKind.REWRAP:
             await room.strongroom.master.rotate()
         before = [await room.plain(film) for film in self._films]

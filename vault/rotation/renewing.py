@@ -104,7 +104,8 @@ class Renewing:
             key_id=new_key_id(),
             key=RecordingKey.generate(),
         )
-        run_id = uuid.uuid4()
+        # Not before the request, whatever this host's clock says: the recording would be due again for ever.
+        made_at, run_id = max(self.clock(), self.requested_at), uuid.uuid4()
         async with Drafting(self.strongroom.catalog, self.store, self.clock).kept_or_gone(run_id):
             copying = Copying(
                 self.store,
@@ -116,9 +117,11 @@ class Renewing:
             )
             copied = await copying.copy(row)
             await self._record(row, opened, new)
-            await repeated(lambda: self._exchange(row, new, copied))
+            await repeated(lambda: self._exchange(row, new, copied, made_at=made_at))
 
-    async def _exchange(self, row: RecordingRow, new: RecordingAccess, copied: Copied) -> None:
+    async def _exchange(
+        self, row: RecordingRow, new: RecordingAccess, copied: Copied, *, made_at: dt.datetime
+    ) -> None:
         opened = await self.strongroom.open(row.tenant, row.patient)
         wrap = wrap_recording_key(
             new.key,
@@ -138,8 +141,7 @@ class Renewing:
             source=copied.source,
             manifest=copied.manifest,
             file_ids=copied.file_ids,
-            # Not before the request, whatever this host's clock says: the recording would be due again for ever.
-            made_at=max(now, self.requested_at),
+            made_at=made_at,
             ends_at=now + self.grace,
         )
         async with self.strongroom.catalog.writing() as connection:
