@@ -16,7 +16,7 @@ from tests.catalog.rows import TENANT
 from tests.rotation.room import Room
 from vault.catalog import drafts, recordings, renewals
 from vault.catalog.drafts import ABANDONED_AFTER, ObjectRow
-from vault.catalog.key_job_states import JobState
+from vault.catalog.key_job_states import ENDED, JobState
 from vault.catalog.key_jobs import JobId, JobKind
 from vault.catalog.states import RecordingState
 from vault.drafting import Drafting
@@ -40,16 +40,19 @@ async def at_work(room: Room) -> AsyncIterator[None]:
 async def noted(room: Room, job: JobId, word: str) -> None:
     """Wait until a job says so."""
     async with asyncio.timeout(20):
-        while word not in ((await room.job(job)).note or ""):
+        while True:
+            if word in ((await room.job(job)).note or ""):
+                return
             await asyncio.sleep(0.02)
 
 
 async def ended(room: Room, job: JobId) -> JobState:
     """Wait for the end of a job."""
     async with asyncio.timeout(20):
-        while (state := (await room.job(job)).state) in {JobState.QUEUED, JobState.RUNNING}:
+        while True:
+            if (state := (await room.job(job)).state) in ENDED:
+                return state
             await asyncio.sleep(0.02)
-    return state
 
 
 @pytest.fixture(autouse=True)

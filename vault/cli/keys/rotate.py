@@ -17,10 +17,15 @@ from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
-from vault.cli.guards import Guard, guarded
+from vault.cli.guards import Guard, GuardRefused, guarded
 from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced
 from vault.cli.output import emit, json_option, pairs
 from vault.settings import AllSettings
+
+_NOT_BY_ROTATING = (
+    "a key that leaked still opens what it opened: declare it with `replayvault keys compromise declare patient`, and "
+    "`replayvault keys compromise run` rotates, encrypts the recordings anew and destroys the old objects"
+)
 
 
 @click.group(
@@ -41,6 +46,13 @@ def rotate() -> None:
 )
 @click.option("--tenant", help="Only this tenant's patients.")
 @click.option("--patient", help="Only this patient; needs --tenant.")
+@click.option(
+    "--reason",
+    type=click.Choice(["hygiene", "staff", "compromise"]),
+    default="hygiene",
+    show_default=True,
+    help="Why; a leak is not answered by rotating alone, and is refused here.",
+)
 @paced
 @json_option
 @data_dir_option
@@ -50,6 +62,7 @@ def patient(
     *,
     tenant: str | None,
     patient: str | None,
+    reason: str,
     rate: float | None,
     hours: str | None,
     wait: bool,
@@ -63,6 +76,8 @@ def patient(
     if patient is not None and tenant is None:
         raise click.UsageError("--patient needs --tenant")
     with sentences():
+        if reason == "compromise":
+            raise GuardRefused(_NOT_BY_ROTATING)
         scope = Scope(
             None if tenant is None else parse_tenant(tenant),
             None if patient is None else parse_patient(patient),
