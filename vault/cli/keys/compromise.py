@@ -179,8 +179,8 @@ def plan(compromise_id: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> N
 def run(guard: Guard, compromise_id: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Do the steps in order, and stay until they are done; what is done stays done, and a second run goes on.
 
-    The control role does the jobs. Steps by hand are shown at the end. Exit code 5 where items of a step failed, 3 where
-    its job is paused.
+    The control role does the jobs. Steps by hand are shown at the end. Exit code 5 where items of a step failed, 3
+    where its job is paused.
     """
     with sentences():
         settings = operator_settings(data_dir=data_dir)
