@@ -165,6 +165,8 @@ class Ingest:
         if row.source is None:
             raise WrongState("only a failed recording can be tried again")
         access, pseudonym = await self._access(caller, Action.RECORDING_RETRY, row)
+        if access.key_id != row.key_id:
+            raise KeyConflict("the recording was encrypted anew meanwhile, its source too")
         handover = self._handover(access, row.source)
         await self._record(caller, Action.RECORDING_RETRY, access, pseudonym)
         async with self.catalog.writing() as connection:

@@ -32,6 +32,8 @@ from vault.rotation.answering import Answering, Standing, standings
 from vault.settings import AllSettings
 
 _EXAMPLE = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
+_ABOUT: Final = "Sessions may end, and objects under the old keys are destroyed."
+_ABOUT_TIER: Final = "All sessions end. Every role has to run on a new tier secret by now."
 # What each kind of leak has to be narrowed by.
 _NEEDS: Final = {
     Leak.MASTER: ("version",),
