@@ -11,11 +11,12 @@ from typing import Final
 
 import structlog
 
-from bench import audit, memory, rotation, seek
+from bench import audit, memory, reencrypt, rotation, seek
 
 _BENCHMARKS: Final[dict[str, Callable[[], Awaitable[bool]]]] = {
     "audit": audit.measure,
     "memory": memory.measure,
+    "reencrypt": reencrypt.measure,
     "rotation": rotation.measure,
     "seek": seek.measure,
 }

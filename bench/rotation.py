@@ -246,7 +246,7 @@ async def _room(
         try:
             yield room
         finally:
-            await room.audit.aclose()
+            await room.aclose()
 
 
 def _rss_mb() -> float:

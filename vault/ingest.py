@@ -13,15 +13,15 @@ import datetime as dt
 import uuid
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, replace
-from typing import Final
 
 import structlog
 from nacl.public import PublicKey
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import contexts, keyring, recording_wraps
 from keys.database import Database
 from keys.digest import blake2b
-from keys.errors import KeyMismatch, KeysError
+from keys.errors import KeyConflict, KeyMismatch, KeysError
 from keys.handover import Handover, seal_handover
 from keys.ids import (
     ConsultationRef,
@@ -37,6 +37,7 @@ from keys.strongroom import Strongroom, repeated
 from vault.alarm import Alarm
 from vault.audit.entry import Action, Decision, Event, Reason
 from vault.catalog import drafts, jobs, recordings
+from vault.catalog.drafts import ObjectRow
 from vault.catalog.errors import (
     ConsultationTaken,
     IdempotencyReused,
@@ -47,16 +48,16 @@ from vault.catalog.errors import (
 from vault.catalog.recordings import NewRecording
 from vault.catalog.rows import RecordingRow, StoredFile
 from vault.catalog.states import RecordingState
+from vault.catalog.unlocking import unlock
 from vault.details import Metadata, seal_details
 from vault.drafting import Drafting
 from vault.objects.access import RecordingAccess
 from vault.objects.container import FileFacts
 from vault.objects.errors import ObjectsError
+from vault.objects.manifest import SOURCE_ROLE
 from vault.objects.sealed import SealedWriter
 from vault.objects.store import ObjectStore
 from vault.queue import WakeUps
-
-SOURCE_ROLE: Final = "original"
 
 Clock = Callable[[], dt.datetime]
 _log = structlog.get_logger("replayvault.ingest")
@@ -129,6 +130,12 @@ class Ingest:
         if row.state is not RecordingState.CREATED:
             raise SourceStored("the recording has its source already")
         await self.strongroom.shares.require_takes_in(row.tenant, row.patient)
+        await repeated(lambda: self._store_source(caller, row, body))
+        await self.wake_ups.transcode(recording_id)
+        return await self.find(caller.tenant, recording_id)
+
+    async def _store_source(self, caller: Caller, row: RecordingRow, body: AsyncIterable[bytes]) -> None:
+        """Raises `KeyConflict` before the first byte is read, where the recording gets a new key meanwhile."""
         access, pseudonym = await self._access(caller, Action.SOURCE_STORE, row)
         run_id = uuid.uuid4()
         async with self._drafting.kept_or_gone(run_id):
@@ -137,8 +144,6 @@ class Ingest:
                 caller, Action.SOURCE_STORE, access, pseudonym, size_bytes=facts.plain_size_bytes
             )
             await self._acknowledge(access, facts)
-        await self.wake_ups.transcode(recording_id)
-        return await self.find(caller.tenant, recording_id)
 
     async def find(self, tenant: TenantId, recording_id: RecordingId) -> RecordingRow:
         """A tenant's recording; raises `UnknownRecording` for another's."""
@@ -153,14 +158,23 @@ class Ingest:
         row = await self.find(caller.tenant, recording_id)
         if row.state is not RecordingState.FAILED or row.source is None:
             raise WrongState("only a failed recording can be tried again")
+        await repeated(lambda: self._retry(caller, recording_id))
+        await self.wake_ups.transcode(recording_id)
+        return await self.find(caller.tenant, recording_id)
+
+    async def _retry(self, caller: Caller, recording_id: RecordingId) -> None:
+        row = await self.find(caller.tenant, recording_id)
+        if row.source is None:
+            raise WrongState("only a failed recording can be tried again")
         access, pseudonym = await self._access(caller, Action.RECORDING_RETRY, row)
+        if access.key_id != row.key_id:
+            raise KeyConflict("the recording was encrypted anew meanwhile, its source too")
         handover = self._handover(access, row.source)
         await self._record(caller, Action.RECORDING_RETRY, access, pseudonym)
         async with self.catalog.writing() as connection:
+            await _require_key(connection, access)
             await recordings.requeue(connection, recording_id)
             await jobs.owe(connection, recording_id, handover, now=self.clock())
-        await self.wake_ups.transcode(recording_id)
-        return await self.find(caller.tenant, recording_id)
 
     async def delete(self, caller: Caller, recording_id: RecordingId) -> None:
         """Destroy a recording's wraps, and then its objects; raises `UnknownRecording` or `OnLegalHold`.
@@ -225,9 +239,7 @@ class Ingest:
 
     async def _access(self, caller: Caller, action: Action, row: RecordingRow) -> tuple[RecordingAccess, str]:
         try:
-            opened, key = await self.strongroom.open_recording(
-                row.tenant, row.patient, row.recording_id, row.key_id
-            )
+            row, opened, key = await unlock(self.strongroom, row)
         except KeyMismatch:
             event = _event(caller, action, recording=row.recording_id, reason=Reason.KEY_MISMATCH)
             pseudonym = await self.strongroom.pseudonym(row.tenant, row.patient)
@@ -252,7 +264,10 @@ class Ingest:
         self, access: RecordingAccess, run_id: uuid.UUID, body: AsyncIterable[bytes]
     ) -> FileFacts:
         writer = SealedWriter(self.store, access=access, role=SOURCE_ROLE, limit_bytes=self.limit_bytes)
-        await self._drafting.announce(access.recording_id, writer.file_id, run_id=run_id)
+        async with self.catalog.writing() as connection:
+            await _require_key(connection, access)
+            draft = ObjectRow(access.recording_id, writer.file_id)
+            await drafts.announce(connection, draft, run_id=run_id, now=self.clock())
         async with writer:
             async for piece in body:
                 await writer.write(piece)
@@ -281,6 +296,12 @@ class Ingest:
             ),
             self.workers,
         )
+
+
+async def _require_key(connection: AsyncConnection, access: RecordingAccess) -> None:
+    """Raises `KeyConflict` where the recording was encrypted anew since it was opened."""
+    if not await recordings.has_key(connection, access.recording_id, access.key_id):
+        raise KeyConflict("the recording was encrypted anew meanwhile")
 
 
 def _same(row: RecordingRow | None, announced: Announcement) -> RecordingRow:

@@ -74,7 +74,15 @@ def test_a_patient_s_key_waits_for_her_session_and_can_be_paused(desk: Desk, rec
 
 
 @pytest.mark.parametrize(
-    "words", [("rotate", "patient"), ("rotate", "master"), ("rewrap",), ("retire", "patient")], ids=" ".join
+    "words",
+    [
+        ("rotate", "patient"),
+        ("rotate", "master"),
+        ("rewrap",),
+        ("retire", "patient"),
+        ("reencrypt", "--tenant", "clinic"),
+    ],
+    ids=" ".join,
 )
 def test_a_dry_run_changes_nothing(desk: Desk, recording: str, words: tuple[str, ...]) -> None:
     del recording
@@ -94,6 +102,8 @@ def test_a_dry_run_changes_nothing(desk: Desk, recording: str, words: tuple[str,
     [
         (("keys", "rotate", "patient", "--patient", "p-1"), "--tenant"),
         (("keys", "rotate", "patient", "--tenant", "a b", "--yes"), "tenant reference"),
+        (("keys", "reencrypt", "--yes"), "--recording"),
+        (("keys", "reencrypt", "--recording", NOBODY, "--tenant", "clinic"), "not both"),
         (("keys", "rotate", "master", "--hours", "22-06", "--yes"), "22:00-06:00"),
         (("keys", "rotate", "master", "--rate", "0"), "--rate"),
         (("jobs", "show", "x"), "id"),
@@ -111,6 +121,25 @@ def test_a_job_that_is_not_there(desk: Desk, verb: str) -> None:
     done = desk.invoke("jobs", verb, NOBODY)
     assert done.code == Exit.FAILED
     assert "jobs ls" in done.err
+
+
+def test_a_recording_is_encrypted_anew_and_plays_on(desk: Desk, recording: str) -> None:
+    told = desk.invoke("keys", "reencrypt", "--recording", recording, "--dry-run", "--json").json
+    stored = list((desk.server.data / "objects" / recording).iterdir())
+    assert told["would_reencrypt"] == {
+        "recordings": 1,
+        "objects": len(stored),
+        "bytes": sum(path.stat().st_size for path in stored),
+        "that wait until they are processed": 0,
+    }
+    words = ("keys", "reencrypt", "--recording", recording, "--grace", "0s", "--yes", "--wait", "--json")
+    done = desk.run(*words)
+    assert (done.code, done.json["state"], done.json["done"]) == (Exit.OK, "done", 1)
+    assert done.json["recording"] == recording
+    assert not [path for path in stored if path.exists()]
+    film = desk.folder / "encrypted-anew.mp4"
+    assert desk.run("get", recording, "-o", film, token=desk.session).code == Exit.OK
+    assert desk.invoke("keys", "reencrypt", "--recording", NOBODY).code == Exit.FAILED
 
 
 def test_jobs_are_done_without_a_server_too(desk: Desk, recording: str, tmp_path: Path) -> None:

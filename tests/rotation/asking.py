@@ -14,7 +14,7 @@ from vault.catalog.key_job_states import ENDED, JobState
 from vault.catalog.key_jobs import JobId, JobKind, JobRow
 
 
-async def ask(catalog: Database, kind: JobKind, **options: Any) -> JobId:
+async def ask(catalog: Database, kind: JobKind, **narrowed: Any) -> JobId:
     """Ask for a job as the command line does."""
     async with catalog.writing() as connection:
         under = await halves.census(connection)
@@ -22,12 +22,12 @@ async def ask(catalog: Database, kind: JobKind, **options: Any) -> JobId:
             job_id=JobId(uuid.uuid4()),
             kind=kind,
             state=JobState.QUEUED,
-            tenant=None,
-            patient=None,
+            tenant=narrowed.pop("tenant", None),
+            patient=narrowed.pop("patient", None),
             base_version=max(each.place.key_version for each in under),
             requested_by="test",
             requested_at=utc_now(),
-            options=options,
+            **narrowed,
         )
         await key_jobs.ask(connection, job)
     return job.job_id

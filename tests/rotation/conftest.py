@@ -39,4 +39,4 @@ async def room(catalog: Database, shares: Database, tmp_path: Path) -> AsyncIter
     """Empty."""
     opened = await Room.open(catalog, shares, tmp_path / "audit")
     yield opened
-    await opened.audit.aclose()
+    await opened.aclose()

@@ -2,8 +2,9 @@
 
 A request is JSON: {"catalog", "shares", "master", "audit": where things are, "now": ISO time, "after": n}. For each one
 a child process works on key jobs as the control role's runner does, and is gone, by `os._exit`, in the moment in which
-its n-th transaction has committed, each change of the master key's file counted as one; with n = 0 it works until
-nothing can be done. The answer is the child's exit code: 9 where it died on the way, 0 where it came to the end.
+its n-th transaction has committed; a change of the master key's file, a finished object and a removal from the store
+count as transactions. With n = 0 it works until nothing can be done. The answer is the child's exit code: 9 where it
+died on the way, 0 where it came to the end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,9 +25,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keys.database import Database, open_database
 from keys.master.local import LocalMaster, load_master_file
 from tests.rotation.room import Room
+from vault.objects.container import FileFacts
+from vault.objects.folder import FolderStore
+from vault.objects.sealed import SealedWriter
+from vault.objects.store import ObjectName
 
 DIED = 9
 _writing, _change = Database.writing, LocalMaster._change
+_finish, _delete = SealedWriter.finish, FolderStore.delete
 
 
 def die_after(transactions: int) -> None:
@@ -49,6 +55,17 @@ def die_after(transactions: int) -> None:
         await _change(self, *given)
         one_more()
 
+    async def finish(self: SealedWriter) -> FileFacts:
+        facts = await _finish(self)
+        one_more()
+        return facts
+
+    async def delete(self: FolderStore, names: Iterable[ObjectName]) -> None:
+        await _delete(self, names)
+        one_more()
+
+    SealedWriter.finish = finish  # type: ignore[method-assign]
+    FolderStore.delete = delete  # type: ignore[method-assign]
     Database.writing = mortal  # type: ignore[method-assign]
     LocalMaster._change = change  # type: ignore[method-assign, assignment]
 
@@ -60,7 +77,7 @@ async def work(catalog: str, shares: str, master: str, audit: str, now: str) -> 
     room.at = dt.datetime.fromisoformat(now)
     while await room.runner().once():
         pass
-    await room.audit.aclose()
+    await room.aclose()
     for database in databases:
         await database.aclose()
 

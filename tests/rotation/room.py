@@ -3,6 +3,7 @@
 room = await Room.open(catalog, shares, tmp_path)
 ann = await room.patient("ann", recordings=3)
 await room.session("ann", ttl=dt.timedelta(minutes=15))
+await room.publish("ann")              # one more recording, which has objects
 job = await room.ask(JobKind.PATIENT)
 await room.work()                      # until no job can be taken: it ended, waits or is paused
 room.at += dt.timedelta(hours=1)       # the clock of everything in the room
@@ -30,6 +31,7 @@ from keys.secret import MasterKey, RecordingKey
 from keys.session import GrantedKey
 from keys.shares import ShareStore
 from keys.strongroom import Strongroom
+from tests.adversary.press import lines
 from tests.catalog.rows import TENANT, new_recording
 from vault.alarm import Alarm
 from vault.audit.log import AuditLog
@@ -37,13 +39,27 @@ from vault.audit.reading import tail
 from vault.breaker.process import Breaker
 from vault.breaker.shared import SharedBreaker
 from vault.breaker.window import Limit
-from vault.catalog import key_jobs, recordings, registry
+from vault.catalog import drafts, key_jobs, recordings, registry
+from vault.catalog.drafts import ObjectRow
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobClaim, JobId, JobKind, JobRow
 from vault.catalog.registry import Registered
 from vault.catalog.rotation import Patient
+from vault.catalog.rows import RecordingRow, StoredFile
+from vault.catalog.states import RecordingState
 from vault.catalog.tables import recordings as recordings_table
+from vault.catalog.unlocking import unlock
+from vault.details import Metadata, Summary, open_details, seal_details
 from vault.metrics import Metrics
+from vault.objects.access import RecordingAccess
+from vault.objects.container import CHUNK_BYTES, FileFacts
+from vault.objects.folder import FolderStore
+from vault.objects.manifest import SOURCE_ROLE, FileEntry, Manifest
+from vault.objects.manifest_json import pack_manifest
+from vault.objects.manifests import ROLE as MANIFEST_ROLE
+from vault.objects.manifests import read_manifest
+from vault.objects.sealed import SealedReader, SealedWriter
+from vault.objects.store import ObjectName, ObjectStore
 from vault.redis_client import connect_redis
 from vault.rotation.jobs import turns_of
 from vault.rotation.runner import Runner
@@ -58,6 +74,7 @@ class Room:
     strongroom: Strongroom
     audit: AuditLog
     folder: Path
+    store: ObjectStore
     at: dt.datetime = START
     dropped: list[RecordId] = field(default_factory=list)
     sessions: list[tuple[PatientRef, dt.datetime, tuple[GrantedKey, ...]]] = field(default_factory=list)
@@ -67,7 +84,13 @@ class Room:
         """Nobody in it yet."""
         keeper = master.get("master") or LocalMaster("local", {1: MasterKey.generate()})
         audit = await AuditLog.open(folder, role="control", release="test", clock=lambda: START)
-        return cls(Strongroom(catalog, keeper, ShareStore(shares)), audit, folder)
+        store = master.get("store") or FolderStore(folder / "objects")
+        return cls(Strongroom(catalog, keeper, ShareStore(shares)), audit, folder, store)
+
+    async def aclose(self) -> None:
+        """Close what the room opened; the databases are whoever's that gave them."""
+        await self.audit.aclose()
+        await self.store.aclose()
 
     @property
     def catalog(self) -> Database:
@@ -79,34 +102,104 @@ class Room:
     async def patient(self, name: str, *, recordings: int) -> list[RecordingId]:
         """A patient with recordings, which have a key each and no object."""
         opened = await self.strongroom.open_or_make(TENANT, parse_patient(name), now=self.at)
-        return [await self._recording(opened.patient, opened.active) for _ in range(recordings)]
+        return [
+            (await self._recording(opened.patient, opened.active)).recording_id for _ in range(recordings)
+        ]
 
     async def upload(self, name: str) -> RecordingId:
         """One more recording of a patient."""
         opened = await self.strongroom.open(TENANT, parse_patient(name))
-        return await self._recording(opened.patient, opened.active)
+        return (await self._recording(opened.patient, opened.active)).recording_id
 
-    async def _recording(self, patient: PatientRef, under: GrantedKey) -> RecordingId:
-        recording_id, key_id = new_recording_id(), new_key_id()
+    async def publish(self, name: str, *, state: RecordingState = RecordingState.PUBLISHED) -> RecordingId:
+        """One more recording of a patient, its objects in the store; without a manifest where it has failed."""
+        opened = await self.strongroom.open(TENANT, parse_patient(name))
+        access = await self._recording(opened.patient, opened.active)
+        film = Film(self.catalog, self.store, access, self.at)
+        source = await film.seal(SOURCE_ROLE, lines(SOURCE_ROLE, size_bytes=40_000))
+        kept = StoredFile(source.file_id, source.plain_size_bytes)
+        async with self.catalog.writing() as connection:
+            await recordings.keep_source(connection, access.recording_id, kept)
+            if state is RecordingState.QUEUED:
+                return access.recording_id
+            await recordings.start_processing(connection, access.recording_id)
+            if state is RecordingState.FAILED:
+                await recordings.fail(connection, access.recording_id, code="x", detail="x")
+        if state is RecordingState.PUBLISHED:
+            await film.publish(source)
+        return access.recording_id
+
+    async def _recording(self, patient: PatientRef, under: GrantedKey) -> RecordingAccess:
+        access = RecordingAccess(
+            tenant=TENANT,
+            patient=patient,
+            recording_id=new_recording_id(),
+            key_id=new_key_id(),
+            key=RecordingKey.generate(),
+        )
         wrap = wrap_recording_key(
-            RecordingKey.generate(),
+            access.key,
             under,
             tenant=TENANT,
             patient=patient,
-            recording_id=recording_id,
-            recording_key_id=key_id,
+            recording_id=access.recording_id,
+            recording_key_id=access.key_id,
         )
         new = new_recording(
-            recording_id=recording_id,
+            recording_id=access.recording_id,
             patient=patient,
-            key_id=key_id,
+            key_id=access.key_id,
+            metadata=seal_details(Metadata(title=f"A film of {patient}"), access),
             consultation=parse_consultation(str(uuid.uuid4())),
             created_at=self.at,
         )
         async with self.catalog.writing() as connection:
             await recordings.create(connection, new)
             await recording_wraps.add_wrap(connection, wrap, now=self.at)
-        return recording_id
+        return access
+
+    async def row(self, recording_id: RecordingId) -> RecordingRow:
+        """A recording as it stands."""
+        async with self.catalog.reading() as connection:
+            return await recordings.by_id(connection, recording_id)
+
+    async def plain(self, recording_id: RecordingId) -> dict[str, bytes]:
+        """Everything of a recording in clear, by role, its details among it; raises where anything does not open."""
+        row, _, key = await unlock(self.strongroom, await self.row(recording_id))
+        access = RecordingAccess(
+            tenant=row.tenant,
+            patient=row.patient,
+            recording_id=recording_id,
+            key_id=row.key_id,
+            key=key,
+        )
+        found = {"metadata": open_details(row.metadata, access, kind=Metadata).model_dump_json().encode()}
+        if row.summary is not None:
+            found["summary"] = open_details(row.summary, access, kind=Summary).model_dump_json().encode()
+        if row.source is not None:
+            name = ObjectName(recording_id, row.source.file_id)
+            source = await SealedReader.from_store(self.store, name, access=access, role=SOURCE_ROLE)
+            found[SOURCE_ROLE] = await source.read_all()
+        if row.manifest is not None:
+            name = ObjectName(recording_id, row.manifest.file_id)
+            size = row.manifest.size_bytes
+            manifest = await read_manifest(self.store, name, plain_size_bytes=size, access=access)
+            for entry in manifest.files:
+                found[entry.role] = await SealedReader(self.store, entry.facts, access=access).read_all()
+        return found
+
+    async def shelf(self, name: str) -> list[RecordingId]:
+        """A patient's recordings."""
+        return [recording_id for recording_id, _ in await self._recordings(parse_patient(name))]
+
+    async def retry(self, job_id: JobId) -> None:
+        """Try again what failed in a job."""
+        async with self.catalog.writing() as connection:
+            await key_jobs.retry(connection, job_id, now=self.at)
+
+    async def stored(self) -> set[ObjectName]:
+        """Every object in the store."""
+        return {info.name async for info in self.store.list()}
 
     async def session(self, name: str, *, ttl: dt.timedelta) -> None:
         """A live session of a patient."""
@@ -162,7 +255,13 @@ class Room:
 
         def turns(job: JobRow, held: JobClaim) -> Any:
             return turns_of(
-                job, held, strongroom=self.strongroom, alarm=alarm, clock=self.clock, drop=self._drop
+                job,
+                held,
+                strongroom=self.strongroom,
+                store=self.store,
+                alarm=alarm,
+                clock=self.clock,
+                drop=self._drop,
             )
 
         return Runner(self.catalog, self.audit, self.clock, turns, two_persons)
@@ -208,6 +307,58 @@ class Room:
         )
         async with self.catalog.reading() as connection:
             return [(RecordingId(row.id), row.key_id) for row in await connection.execute(question)]
+
+
+# What a film of the room consists of: an empty file, and one that ends with a chunk; its source is neither.
+FILES = {"audio.mp4": 2 * CHUNK_BYTES, "captions-en.vtt": 0}
+
+
+@dataclass(frozen=True)
+class Film:
+    """Seals the objects of one recording as a worker does."""
+
+    catalog: Database
+    store: ObjectStore
+    access: RecordingAccess
+    at: dt.datetime
+
+    async def seal(self, role: str, plain: bytes) -> FileFacts:
+        """One object, kept."""
+        async with SealedWriter(self.store, access=self.access, role=role, limit_bytes=1 << 40) as writer:
+            await writer.write(plain)
+            facts = await writer.finish()
+        async with self.catalog.writing() as connection:
+            row = ObjectRow(self.access.recording_id, facts.file_id)
+            await drafts.announce(connection, row, run_id=uuid.uuid4(), now=self.at)
+            await drafts.keep(connection, [facts.file_id])
+        return facts
+
+    async def publish(self, source: FileFacts) -> None:
+        """The rest of its files, its manifest and its summary."""
+        made = [
+            source,
+            *[await self.seal(role, lines(role, size_bytes=size)) for role, size in FILES.items()],
+        ]
+        entries = tuple(
+            FileEntry(
+                role=facts.role,
+                header=facts.header,
+                plain_size_bytes=facts.plain_size_bytes,
+                content_type="application/octet-stream",
+            )
+            for facts in made
+        )
+        packed = pack_manifest(Manifest(recording_id=self.access.recording_id, files=entries))
+        manifest = await self.seal(MANIFEST_ROLE, packed)
+        summary = Summary(duration_s=4.0, has_video=True, has_audio=True, files=(), published_at=self.at)
+        async with self.catalog.writing() as connection:
+            await recordings.publish(
+                connection,
+                self.access.recording_id,
+                manifest=StoredFile(manifest.file_id, manifest.plain_size_bytes),
+                summary=seal_details(summary, self.access),
+                now=self.at,
+            )
 
 
 def of(name: str) -> Patient:

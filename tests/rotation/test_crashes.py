@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from keys import halves
+from keys.ids import RecordingId
 from keys.master.local import create_master_file, load_master_file
 from keys.tables import patient_keys, recording_wraps
 from tests.catalog.databases import emptied
@@ -19,8 +20,13 @@ from tests.rotation.mortal import DIED
 from tests.rotation.room import Room
 from tests.rotation.runners import Runners
 from vault.catalog import key_jobs
+from vault.catalog.drafts import ABANDONED_AFTER, KEPT
 from vault.catalog.key_jobs import JobId, JobKind
 from vault.catalog.migrate import Schema
+from vault.catalog.states import RecordingState
+from vault.catalog.tables import objects
+from vault.drafting import Drafting
+from vault.objects.store import ObjectName
 
 PATIENTS = {"ann": 2, "ben": 1, "cleo": 0}
 MOST_TRANSACTIONS = 60
@@ -41,6 +47,7 @@ class Story:
         self._urls = urls
         self._folder = folder
         self._master = folder / "master.key"
+        self._films: list[RecordingId] = []
         create_master_file(self._master)
 
     async def tell(self, kind: JobKind, *, die_after: int) -> tuple[bool, tuple[object, ...]]:
@@ -51,15 +58,26 @@ class Story:
         )
         room = await Room.open(*databases, self._folder, master=load_master_file(self._master))
         for name, count in PATIENTS.items():
-            await room.patient(name, recordings=count)
+            await room.patient(name, recordings=0 if kind is JobKind.REENCRYPT else count)
+        if kind is JobKind.REENCRYPT:
+            self._films = [
+                await room.publish("ann"),
+                await room.upload("ann"),
+                await room.publish("ben", state=RecordingState.FAILED),
+            ]
         options = await _prepare(room, kind)
+        before = [await room.plain(film) for film in self._films]
+        former = await room.stored()
         job = await room.ask(kind, base_version=1, options=options)
         code = await self._run(room.at, die_after)
         if code == DIED:
             assert await self._run(room.at + key_jobs.LEASE, 0) == 0
         room = await self._reopened(room)
         outcome = await _outcome(room, job)
-        await room.audit.aclose()
+        if self._films:
+            await _require_renewed(room, former)
+            assert [await room.plain(film) for film in self._films] == before
+        await room.aclose()
         for database in databases:
             await database.aclose()
         return code == DIED, outcome
@@ -76,7 +94,7 @@ class Story:
         )
 
     async def _reopened(self, room: Room) -> Room:
-        await room.audit.aclose()
+        await room.aclose()
         shares = room.strongroom.shares.database
         return await Room.open(room.catalog, shares, self._folder, master=load_master_file(self._master))
 
@@ -96,6 +114,19 @@ async def _prepare(room: Room, kind: JobKind) -> dict[str, Any]:
         await room.work()
         return {"provider": "local", "key": master.key_name, "version": 1, "soak_s": 0}
     return {}
+
+
+async def _require_renewed(room: Room, former: set[ObjectName]) -> None:
+    """Nothing is left of what there was, and nothing in the store that no recording points at."""
+    room.at += 2 * ABANDONED_AFTER
+    await Drafting(room.catalog, room.store, room.clock).clear_abandoned(limit=1000)
+    stored = await room.stored()
+    assert not stored & former
+    async with room.catalog.reading() as connection:
+        rows = (await connection.execute(select(objects))).all()
+    assert {row.kept for row in rows} == {KEPT}
+    assert {ObjectName(row.recording_id, row.file_id) for row in rows} == stored
+    assert len(stored) == len(former)
 
 
 async def _outcome(room: Room, job_id: JobId) -> tuple[object, ...]:

@@ -1,9 +1,12 @@
-"""A whole rotation between two steps of one request: it looks again, and what it makes is under the key of now."""
+"""A whole rotation, or a whole encrypting anew, between two steps of one request: it looks again, and goes on."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -13,8 +16,13 @@ from keys.strongroom import OpenedPatient, Strongroom
 from tests.adversary.press import PICTURE, Press, pressing
 from tests.rotation.asking import ask, ended
 from tests.world import Backend, World
+from vault import ingest
+from vault.app.ground import utc_now
+from vault.catalog import key_jobs
+from vault.catalog.errors import WrongState
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind
+from vault.rotation.renewal_job import GRACE
 
 Open = Callable[[Strongroom, TenantId, PatientRef], Awaitable[OpenedPatient]]
 
@@ -44,6 +52,39 @@ def rotated_meanwhile(press: Press, monkeypatch: pytest.MonkeyPatch) -> Callable
             return opened
 
         monkeypatch.setattr(Strongroom, "open", opened_and_late)
+
+    return arm
+
+
+@pytest.fixture(params=["before its key opens", "after its key opened"])
+def renewed_meanwhile(
+    press: Press, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[[], None]:
+    """Call it, and the next request that opens a recording waits until every recording is encrypted anew."""
+
+    async def renew() -> None:
+        asked = await ask(press.catalog, JobKind.REENCRYPT, options={GRACE: 60})
+        async with asyncio.timeout(30):
+            while True:
+                async with press.catalog.reading() as connection:
+                    if (await key_jobs.find(connection, asked)).done > 0:
+                        break
+                await asyncio.sleep(0.02)
+        with contextlib.suppress(WrongState):  # without objects it waits for nothing, and has ended
+            async with press.catalog.writing() as connection:
+                await key_jobs.abort(connection, asked, now=utc_now())
+
+    def arm() -> None:
+        room, name = (Strongroom, "open") if request.param == "before its key opens" else (ingest, "unlock")
+        original = getattr(room, name)
+
+        async def late(*given: Any, **named: Any) -> Any:
+            monkeypatch.setattr(room, name, original)
+            found = await original(*given, **named)
+            await renew()
+            return found
+
+        monkeypatch.setattr(room, name, late)
 
     return arm
 
@@ -87,3 +128,36 @@ async def test_a_ticket_by_the_backend(
     asked = {"recording": str(film.recording_id), "purpose": "second opinion"}
     ticket = (await clinic.send("POST", "/v1/tickets", json=asked)).json["ticket"]
     assert (await clinic.get(f"/v1/t/{ticket}/poster.jpg")).body == film.plain("poster.jpg")
+
+
+async def test_an_upload_while_its_recording_gets_a_new_key(
+    world: World, clinic: Backend, renewed_meanwhile: Callable[[], None]
+) -> None:
+    announced = str((await clinic.announce("ann"))["id"])
+    renewed_meanwhile()
+    assert (await clinic.put(announced, b"not a film")).status == 202
+    assert (await clinic.final(announced))["failure"] == "source-not-media"
+    assert world.metric("replayvault_key_mismatch_total") == 0
+
+
+async def test_a_retry_while_its_recording_gets_a_new_key(
+    world: World, clinic: Backend, renewed_meanwhile: Callable[[], None]
+) -> None:
+    """The worker is handed the key and the source of now; the old ones would open nothing."""
+    recording = await clinic.send_in("ann", b"not a film")
+    first = await clinic.final(recording)
+    renewed_meanwhile()
+    assert (await clinic.send("POST", f"/v1/recordings/{recording}/retry")).status == 202
+    assert (await clinic.final(recording))["failure"] == first["failure"]
+    assert world.metric("replayvault_key_mismatch_total") == 0
+
+
+async def test_a_ticket_by_the_backend_while_its_recording_gets_a_new_key(
+    world: World, clinic: Backend, press: Press, renewed_meanwhile: Callable[[], None]
+) -> None:
+    film = await press.publish(clinic, "ann", sizes=PICTURE)
+    renewed_meanwhile()
+    asked = {"recording": str(film.recording_id), "purpose": "second opinion"}
+    ticket = (await clinic.send("POST", "/v1/tickets", json=asked)).json["ticket"]
+    assert (await clinic.get(f"/v1/t/{ticket}/poster.jpg")).body == film.plain("poster.jpg")
+    assert world.metric("replayvault_key_mismatch_total") == 0

@@ -21,6 +21,7 @@ from tests.rotation.asking import ask, ended
 from tests.world import App, Backend, World
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind
+from vault.rotation.renewal_job import GRACE
 
 VIEWERS = 20
 TTL_S = 30
@@ -92,6 +93,18 @@ async def slowly(clinic: Backend, film: Pressed, until: asyncio.Event) -> bytes:
     return bytes(body)
 
 
+async def slowly_by_session(app: App, film: Pressed, until: asyncio.Event) -> bytes:
+    """One long stream of a session, its second half not read before the end."""
+    body = bytearray()
+    bearer = {"Authorization": f"Bearer {app.token}"}
+    async with app.http.get(f"{film.url}/{ROLE}", headers=bearer) as answer:
+        async for piece in answer.content.iter_chunked(64 * 1024):
+            body += piece
+            if len(body) > film.manifest.files[0].plain_size_bytes // 2:
+                await until.wait()
+    return bytes(body)
+
+
 @pytest.fixture
 async def press(world: World) -> AsyncIterator[Press]:
     async with pressing(world) as made:
@@ -141,4 +154,32 @@ async def test_now_asks_every_app_to_sign_in_once(world: World, press: Press) ->
     assert {(await app.get("/v1/recordings")).status for app in apps} == {401}
     again = await clinic.sign_in("ann")
     assert (await again.get(f"{film.url}/{ROLE}")).body == film.plain(ROLE)
+
+
+async def test_nobody_notices_that_everything_is_encrypted_anew(world: World, press: Press) -> None:
+    """Twice, and the old objects go while a stream that began on them is still read."""
+    clinic = await world.backend("clinic")
+    films = tuple([await press.publish(clinic, "ann", title=f"Film {number}") for number in range(3)])
+    long = await press.publish(clinic, "ann", sizes={ROLE: 24 << 20})
+    over = asyncio.Event()
+    viewers = [
+        Viewer(await clinic.sign_in("ann", ttl_s=TTL_S), films, random.Random(number))  # noqa: S311
+        for number in range(VIEWERS)
+    ]
+    stream = asyncio.create_task(slowly_by_session(await clinic.sign_in("ann"), long, over))
+    watching = [asyncio.create_task(viewer.watch(over)) for viewer in viewers]
+    await asyncio.sleep(1.0)
+    results = []
+    for _ in range(2):
+        asked = await ask(press.catalog, JobKind.REENCRYPT, options={GRACE: 1})
+        results.append(await ended(press.catalog, asked))
+    left = {info.name async for info in press.store.list()}
+    over.set()
+    assert not stream.done()
+    await asyncio.gather(*watching)
+    assert await stream == long.plain(ROLE)
+    assert [viewer.wrong for viewer in viewers] == [[] for _ in viewers]
+    assert [(job.state, job.failed, job.done) for job in results] == [(JobState.DONE, 0, 4)] * 2
+    assert sum(viewer.answers for viewer in viewers) > 200
+    assert not left & {film.name(entry.role) for film in (*films, long) for entry in film.manifest.files}
     assert world.metric("replayvault_key_mismatch_total") == 0

@@ -18,12 +18,13 @@ from tests.servers.child import ChildServer, ServerFailedError
 from tests.servers.missing import missing
 from tests.servers.postgres import PostgresServer
 from tests.servers.s3 import S3Bucket, S3Server
-from tests.servers.valkey import ValkeyServer
+from tests.servers.valkey import RestoredValkey, ValkeyServer
 
 __all__ = [
     "BaoServer",
     "ChildServer",
     "PostgresServer",
+    "RestoredValkey",
     "S3Bucket",
     "S3Server",
     "ServerFailedError",

@@ -70,3 +70,17 @@ class ValkeyServer(ChildServer):
                 return probe.recv(16).startswith(b"+PONG")
         except OSError:
             return False
+
+
+class RestoredValkey(ValkeyServer):
+    """A Valkey that begins with what an RDB file holds, as after a restore from a backup."""
+
+    def __init__(self, rdb: bytes) -> None:
+        super().__init__()
+        (self.folder / "dump.rdb").write_bytes(rdb)
+
+    def _command(self) -> list[str]:
+        words = super()._command()
+        # With the append-only file on, it would begin with that one, which is empty.
+        words[words.index("--appendonly") + 1] = "no"
+        return words

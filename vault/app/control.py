@@ -74,9 +74,8 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         mint = Mint(strongroom, ground.catalog, ground.records, tiers, settings.audience, utc_now)
         admission = Admission(ground.records, ground.catalog, tiers, settings.audience, utc_now)
         await stack.enter_async_context(erasing(settings, ground, strongroom))
-        await stack.enter_async_context(
-            running(make_runner(strongroom, ground.alarm, ground.records, two_persons=settings.two_persons))
-        )
+        runner = make_runner(strongroom, ground, two_persons=settings.two_persons)
+        await stack.enter_async_context(running(runner))
         yield Served(
             routes=(
                 *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),

@@ -53,7 +53,7 @@ async def _playing(
         audience=settings.audience,
         clock=utc_now,
     )
-    opening = Opening(ground.catalog, Manifests(ground.store), ground.alarm)
+    opening = Opening(ground.catalog, Manifests(ground.store), ground.alarm, utc_now)
     views = Views(ground.audit)
     api = PlaybackApi(
         admission=admission,

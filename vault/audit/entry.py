@@ -70,6 +70,9 @@ class Action(enum.Enum):
     MASTER_RESTORE = "master.restore"
     MASTER_TRIM = "master.trim"
     TIER_ROTATE = "tier.rotate"
+    RECORDING_REENCRYPT = "recording.reencrypt"
+    COMPROMISE_DECLARE = "compromise.declare"
+    COMPROMISE_STEP = "compromise.step"
 
 
 class Decision(enum.Enum):

@@ -9,6 +9,7 @@ CatalogError
 ├── LostClaim            the job belongs to another run by now
 ├── UnknownToken         no such service token
 ├── UnknownJob           no such key job
+├── UnknownCompromise    no such declared leak
 ├── UnknownCursor        not a cursor of this list
 └── UnknownSchema        the database's schema is not the one that this release knows
 """
@@ -50,6 +51,10 @@ class UnknownToken(CatalogError):
 
 class UnknownJob(CatalogError):
     """There is no such key job."""
+
+
+class UnknownCompromise(CatalogError):
+    """There is no such declared leak."""
 
 
 class UnknownCursor(CatalogError):

@@ -40,6 +40,7 @@ class JobKind(enum.Enum):
     REWRAP = "rewrap"  # patient keys under the master key's current version
     RETIRE = "retire"  # patient keys that drained are destroyed
     RETIRE_MASTER = "retire-master"  # old versions of the master key, out of use and then destroyed
+    REENCRYPT = "reencrypt"  # a new key for recordings, and all of their objects under it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

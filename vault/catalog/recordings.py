@@ -178,6 +178,12 @@ async def of_tenant(
     return tuple(recording_row(row) for row in (await connection.execute(question)).mappings())
 
 
+async def has_key(connection: AsyncConnection, recording_id: RecordingId, key_id: KeyId) -> bool:
+    """Whether a recording still has this key, which it then keeps until the caller's transaction ends."""
+    question = select(recordings.c.key_id).where(recordings.c.id == recording_id)
+    return await connection.scalar(question.with_for_update()) == key_id
+
+
 async def keep_source(connection: AsyncConnection, recording_id: RecordingId, source: StoredFile) -> None:
     """CREATED → QUEUED with its source; raises `WrongState` when it has one."""
     await _move(

@@ -226,3 +226,9 @@ async def _revoke(
     )
     revoked: Sequence[bytes] = (await connection.scalars(change)).all()
     return tuple(RecordId(each) for each in revoked)
+
+
+async def tenants(connection: AsyncConnection) -> tuple[TenantId, ...]:
+    """Every tenant that was ever given a session or ticket."""
+    found = await connection.scalars(select(sessions.c.tenant).distinct().order_by(sessions.c.tenant))
+    return tuple(TenantId(each) for each in found)

@@ -63,6 +63,7 @@ recordings = Table(
     reference("patient"),
     reference("consultation"),
     Column("key_id", Uuid, nullable=False, unique=True),
+    Column("key_since", Moment),  # when it was encrypted anew; empty while it has the key that it began with
     Column("state", String(16), nullable=False),
     Column("failure", String(64)),  # a stable code, and a sentence of ours for people
     Column("failure_detail", String(500)),
@@ -89,6 +90,18 @@ Index(
     sqlite_where=_published,
 )
 Index("ix_recordings_tenant", recordings.c.tenant, recordings.c.created_at.desc(), recordings.c.id.desc())
+
+# Keys that recordings had before they were encrypted anew, and what they opened: tickets name them. A row stays, so
+# that an old ticket is told from a wrong one.
+former_keys = Table(
+    "former_keys",
+    catalog_metadata,
+    Column("key_id", Uuid, primary_key=True),
+    Column("recording_id", Uuid, ForeignKey("recordings.id"), nullable=False, index=True),
+    Column("manifest_file_id", Uuid),
+    Column("manifest_size_bytes", BigInteger),
+    Column("ends_at", Moment, nullable=False),  # until then tickets open it, and its objects stay
+)
 
 # One row for every object that a process means to write, before its first byte: what a crash leaves behind is known.
 objects = Table(
@@ -171,6 +184,34 @@ key_job_errors = Table(
     Column("item", String(300), primary_key=True),
     Column("code", String(64), nullable=False),
     Column("at", Moment, nullable=False),
+)
+
+# Keys that leaked, as an operator declared them, and how far the answer is.
+compromises = Table(
+    "compromises",
+    catalog_metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("leak", String(16), nullable=False),
+    reference("tenant", nullable=True),
+    reference("patient", nullable=True),
+    Column("recording_id", Uuid),
+    Column("token_id", Uuid),
+    Column("master_version", Integer),
+    Column("reason", String(500), nullable=False),
+    Column("declared_by", String(64), nullable=False),
+    Column("declared_at", Moment, nullable=False),
+    Column("answered_at", Moment),
+)
+Index("ix_compromises_declared", compromises.c.declared_at.desc(), compromises.c.id)
+
+compromise_steps = Table(
+    "compromise_steps",
+    catalog_metadata,
+    Column("compromise_id", Uuid, ForeignKey("compromises.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(32), primary_key=True),
+    Column("job_id", Uuid),
+    Column("begun_at", Moment, nullable=False),
+    Column("done_at", Moment),
 )
 
 service_tokens = Table(

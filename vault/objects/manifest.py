@@ -21,6 +21,8 @@ from vault.objects.errors import MalformedObject
 from vault.objects.store import ObjectName
 
 VERSION: Final = 1
+# The role of what was uploaded.
+SOURCE_ROLE: Final = "original"
 
 _ROLE: Final = re.compile(r"[a-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _CONTENT_TYPE: Final = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+(; ?[a-z]+=[A-Za-z0-9.-]+)*", re.ASCII)

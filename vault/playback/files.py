@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from vault.objects.manifest import FileEntry, Manifest, Replay
-from vault.objects.sealed import SealedReader
 from vault.objects.store import ObjectStore
 from vault.playback import playlists
 from vault.playback.errors import NoSuchFile
+from vault.playback.lasting import LastingReader
 from vault.playback.opening import OpenRecording
 from vault.playback.reader import Piece
 
@@ -66,7 +66,7 @@ def _movie(recording: OpenRecording, replay: Replay, store: ObjectStore) -> Medi
     manifest = recording.manifest
     head = _whole(recording, _required(manifest, replay.head_role), store)
     readers = {
-        role: SealedReader(store, _required(manifest, role).facts, access=recording.access)
+        role: LastingReader(store, recording, _required(manifest, role))
         for role in {extent.role for extent in replay.extents}
     }
     parts = [head]
@@ -81,7 +81,7 @@ def _movie(recording: OpenRecording, replay: Replay, store: ObjectStore) -> Medi
 
 
 def _whole(recording: OpenRecording, entry: FileEntry, store: ObjectStore) -> Piece:
-    return Piece(SealedReader(store, entry.facts, access=recording.access), 0, entry.plain_size_bytes - 1)
+    return Piece(LastingReader(store, recording, entry), 0, entry.plain_size_bytes - 1)
 
 
 def _required(manifest: Manifest, role: str) -> FileEntry:

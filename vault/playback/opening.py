@@ -4,24 +4,31 @@ Invariants:
 - the key decides: tenant and patient come from the holder, the key from the one wrap that names a key of the holder;
   a row, list or route that is wrong leads to `KEY_MISMATCH`, which is audited and alarmed before any answer;
 - nothing is read from the object store before the recording key has opened;
+- a recording that is encrypted anew meanwhile is opened again: its reader sees the old or the new, and never a mix; a
+  ticket, which carries the old key, opens the old until its time is over, and is over then;
 - not yours, not there and wrong key are one error to the caller.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
+import functools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from keys import recording_wraps
 from keys.database import Database
-from keys.errors import Damaged, KeyMismatch, Malformed
+from keys.errors import Damaged, InvalidToken, KeyMismatch, Malformed
 from keys.ids import RecordingId
 from keys.opening import open_recording_key
 from keys.recording_wraps import RecordingWrap
 from vault.alarm import Alarm
 from vault.audit.entry import Action, Decision, Event, Reason
-from vault.catalog import recordings
+from vault.catalog import recordings, renewals
 from vault.catalog.errors import UnknownRecording
-from vault.catalog.rows import RecordingRow
+from vault.catalog.renewals import FormerKey
+from vault.catalog.rows import RecordingRow, StoredFile
 from vault.catalog.states import RecordingState
 from vault.objects.access import RecordingAccess
 from vault.objects.errors import DamagedObject, MalformedObject, ObjectMissing
@@ -34,10 +41,11 @@ from vault.sessions.holder import Holder, TicketHolder
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenRecording:
-    """A recording whose key has opened, for the length of one request."""
+    """A recording whose key has opened, for the length of one request; `again` opens it once more."""
 
     access: RecordingAccess
     manifest: Manifest
+    again: Callable[[], Awaitable[OpenRecording]]
 
 
 def open_access(holder: Holder, row: RecordingRow, wraps: tuple[RecordingWrap, ...]) -> RecordingAccess:
@@ -71,23 +79,41 @@ class Opening:
     catalog: Database
     manifests: Manifests
     alarm: Alarm
+    clock: Callable[[], dt.datetime]
 
     async def open(self, holder: Holder, recording_id: RecordingId, *, request: str) -> OpenRecording:
-        """An open recording; raises `NothingForYou`, `DamagedObject`, or what the rooms below raise."""
+        """An open recording.
+
+        Raises `NothingForYou`, `DamagedObject`, `InvalidToken` for a ticket whose key was replaced, or what the
+        rooms below raise.
+        """
         row, access = await self.find(holder, recording_id, request=request)
         event = denial(holder, Action.VIEW_OPEN, recording_id, request=request)
         if row.manifest is None:
             await self.alarm.audit.write(event(Reason.NOT_FOUND))
             raise NothingForYou("not published")
         try:
-            manifest = await self.manifests.open(access, row.manifest)
+            manifest = await self._manifest(holder, row, access, request=request)
         except KeyMismatch:
             await self.alarm.key_mismatch(event(Reason.KEY_MISMATCH))
             raise NothingForYou("the manifest is another recording's") from None
         except (MalformedObject, DamagedObject, ObjectMissing):
             await self.alarm.audit.write(event(Reason.DAMAGED))
             raise DamagedObject("the manifest is damaged") from None
-        return OpenRecording(access, manifest)
+        return OpenRecording(*manifest, functools.partial(self.open, holder, recording_id, request=request))
+
+    async def _manifest(
+        self, holder: Holder, row: RecordingRow, access: RecordingAccess, *, request: str
+    ) -> tuple[RecordingAccess, Manifest]:
+        """The manifest, and what opened it: something newer than `access` where that was replaced meanwhile."""
+        while True:
+            try:
+                return access, await self.manifests.open(access, _pinned(row))
+            except ObjectMissing:
+                before = row
+                row, access = await self.find(holder, row.recording_id, request=request)
+                if row.key_id == before.key_id:
+                    raise
 
     async def find(
         self, holder: Holder, recording_id: RecordingId, *, request: str
@@ -96,7 +122,7 @@ class Opening:
         authorize.require_play(holder)
         event = denial(holder, Action.VIEW_OPEN, recording_id, request=request)
         try:
-            row, wraps = await self._row(recording_id)
+            row, wraps, former = await self._row(holder, recording_id)
             authorize.require_own(holder, row)
         except UnknownRecording:
             await self.alarm.audit.write(event(Reason.NOT_FOUND))
@@ -104,6 +130,11 @@ class Opening:
         except NothingForYou:
             await self.alarm.audit.write(event(Reason.NOT_YOURS))
             raise
+        if former is not None:
+            if former.ends_at <= self.clock():
+                await self.alarm.audit.write(event(Reason.REVOKED))
+                raise InvalidToken("the ticket's key was replaced")
+            row = dataclasses.replace(row, key_id=former.key_id, manifest=former.manifest)
         try:
             return row, open_access(holder, row, wraps)
         except KeyMismatch:
@@ -113,12 +144,25 @@ class Opening:
             await self.alarm.audit.write(event(Reason.DAMAGED))
             raise DamagedObject("the recording's wrap is damaged") from None
 
-    async def _row(self, recording_id: RecordingId) -> tuple[RecordingRow, tuple[RecordingWrap, ...]]:
+    async def _row(
+        self, holder: Holder, recording_id: RecordingId
+    ) -> tuple[RecordingRow, tuple[RecordingWrap, ...], FormerKey | None]:
+        """The row, its wraps, and the key that a ticket carries where it is a former one."""
+        former = None
         async with self.catalog.snapshot() as connection:
             row = await recordings.by_id(connection, recording_id)
             if row.state is not RecordingState.PUBLISHED:
                 raise UnknownRecording("not published")
-            return row, (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
+            wraps = (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
+            if isinstance(holder, TicketHolder) and holder.ticket.key_id != row.key_id:
+                former = await renewals.former_key(connection, recording_id, holder.ticket.key_id)
+        return row, wraps, former
+
+
+def _pinned(row: RecordingRow) -> StoredFile:
+    if row.manifest is None:
+        raise ObjectMissing("a published recording has a manifest")
+    return row.manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vault.objects.container import CHUNK_BYTES
-from vault.objects.sealed import SealedReader
+from vault.playback.lasting import LastingReader
 from vault.sessions.admission import Watch
 
 FIRST_WINDOW_BYTES: Final = 4 * CHUNK_BYTES
@@ -28,7 +28,7 @@ _GROWTH: Final = 4
 class Piece:
     """Bytes `first` to `last` (inclusive) of one sealed file."""
 
-    reader: SealedReader
+    reader: LastingReader
     first: int
     last: int
 

@@ -2,6 +2,7 @@
 
 RotationError
 ├── Unmovable        wraps stayed under an old key because they do not open
+├── Overtaken        a recording changed while it was being encrypted anew; it is looked at again
 ├── MalformedHours   not a part of the day
 ├── StillNeeded      what is to be retired still has something under it
 └── SecondNeeded     two persons are needed, and there is one
@@ -16,6 +17,10 @@ class RotationError(Exception):
 
 class Unmovable(RotationError):
     """Wraps of these recordings do not open under their patient's key; they stay where they are."""
+
+
+class Overtaken(RotationError):
+    """The recording changed, was deleted or was encrypted anew by somebody else meanwhile."""
 
 
 class MalformedHours(RotationError):

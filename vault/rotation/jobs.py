@@ -9,9 +9,12 @@ from typing import Final, assert_never
 from keys.strongroom import Strongroom
 from vault.alarm import Alarm
 from vault.catalog.key_jobs import JobClaim, JobKind, JobRow
+from vault.objects.store import ObjectStore
 from vault.rotation.master_job import MasterTurns
 from vault.rotation.patient_job import PatientTurns
 from vault.rotation.patients import Drop, PatientRotation
+from vault.rotation.renewal_job import RenewalTurns, grace_of
+from vault.rotation.renewing import Renewing
 from vault.rotation.retire_job import RetireTurns
 from vault.rotation.retire_master_job import RetireMasterTurns
 from vault.rotation.turns import Turns
@@ -24,6 +27,7 @@ def turns_of(
     held: JobClaim,
     *,
     strongroom: Strongroom,
+    store: ObjectStore,
     alarm: Alarm,
     clock: Callable[[], dt.datetime],
     drop: Drop,
@@ -41,5 +45,9 @@ def turns_of(
             return RetireTurns(strongroom, alarm.audit, job, held, clock)
         case JobKind.RETIRE_MASTER:
             return RetireMasterTurns(catalog, strongroom.master, alarm.audit, job, held, clock)
+        case JobKind.REENCRYPT:
+            grace = grace_of(job.options)
+            renewing = Renewing(strongroom, store, alarm, clock, held, job.requested_at, grace)
+            return RenewalTurns(catalog, renewing, job, held, clock)
         case unknown:
             assert_never(unknown)

@@ -27,6 +27,7 @@ from vault.catalog import key_jobs
 from vault.catalog.errors import LostClaim
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobClaim, JobId, JobRow
+from vault.objects.errors import StoreUnavailable
 from vault.rotation.approval import AWAITING_NOTE, may_run
 from vault.rotation.hours import Hours
 from vault.rotation.turns import Turn, Turns
@@ -37,6 +38,7 @@ _DOWN: Final = {
     MasterUnavailable: "waits: the keeper of the master key does not answer",
     DatabaseUnavailable: "waits: a database does not answer",
     AuditUnavailable: "waits: the audit log cannot be written",
+    StoreUnavailable: "waits: the object store does not answer",
 }
 
 _log = structlog.get_logger("replayvault.rotation")

@@ -25,8 +25,8 @@ class Turn:
 class Turns(Protocol):
     """A kind of job, for one claim of it.
 
-    Both methods raise `LostClaim`, `MasterUnavailable`, `DatabaseUnavailable` or `AuditUnavailable`, and may be
-    repeated then: what was done stays done.
+    Both methods raise `LostClaim`, `MasterUnavailable`, `DatabaseUnavailable`, `AuditUnavailable` or
+    `StoreUnavailable`, and may be repeated then: what was done stays done.
     """
 
     async def count(self) -> int:

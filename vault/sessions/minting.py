@@ -33,6 +33,7 @@ from vault.catalog.errors import WrongState
 from vault.catalog.registry import Registered
 from vault.catalog.rows import RecordingRow
 from vault.catalog.states import RecordingState
+from vault.catalog.unlocking import unlock
 from vault.sessions.errors import NotYours, SessionEnded
 from vault.sessions.holder import SessionHolder
 from vault.sessions.records import RecordStore
@@ -198,7 +199,7 @@ class Mint:
             wraps = (await recording_wraps.wraps_of(connection, [recording_id]))[recording_id]
         require_own(row, tenant, holder)
         if holder is None:
-            opened, key = await self.strongroom.open_recording(tenant, row.patient, recording_id, row.key_id)
+            row, opened, key = await unlock(self.strongroom, row)
             grant = _Grant.of(opened)
         else:
             grant = _Grant(tenant, holder.patient, holder.pseudonym, holder.session.keys)

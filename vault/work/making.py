@@ -26,10 +26,9 @@ from transcoder.track import TrackIndex
 from transcoder.verdict import Evidence
 from vault.catalog.rows import StoredFile
 from vault.details import Summary, seal_details
-from vault.ingest import SOURCE_ROLE
 from vault.objects.access import RecordingAccess
 from vault.objects.container import FileFacts
-from vault.objects.manifest import Extent, FileEntry, Manifest, Replay, Thumbs, Track, TrackKind
+from vault.objects.manifest import SOURCE_ROLE, Extent, FileEntry, Manifest, Replay, Thumbs, Track, TrackKind
 from vault.objects.manifest_json import MAX_MANIFEST_BYTES, pack_manifest
 from vault.objects.manifests import ROLE as MANIFEST_ROLE
 from vault.objects.sealed import SealedReader, SealedWriter

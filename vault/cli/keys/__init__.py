@@ -20,6 +20,8 @@ VERBS: Final = {
     "erase": "vault.cli.keys.erase",
     "hold": "vault.cli.keys.hold",
     "retire": "vault.cli.keys.retire",
+    "reencrypt": "vault.cli.keys.reencrypt",
+    "compromise": "vault.cli.keys.compromise",
 }
 
 
@@ -32,5 +34,6 @@ def keys() -> None:
     """Master keys, patient keys and what stands under them.
 
     Rotating replaces the key that wraps, and leaves recordings as they are: for hygiene, for staff who left, for a
-    move to another keeper of the master key. It does not help against whoever copied a key while it was in use.
+    move to another keeper of the master key. It does not help against whoever copied a key while it was in use: that
+    takes encrypting anew, which `compromise` does in the right order.
     """

@@ -19,7 +19,7 @@ from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings
-from vault.cli.guards import Guard, guarded
+from vault.cli.guards import Guard, GuardRefused, guarded
 from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced, parse_scope
 from vault.cli.keys.status import tier_document
 from vault.cli.output import emit, json_option, pairs, say
@@ -28,6 +28,10 @@ from vault.rotation.jobs import NOW
 from vault.settings import AllSettings
 
 _POLL_S = 1.0
+_NOT_BY_ROTATING = (
+    "a key that leaked still opens what it opened: declare it with `replayvault keys compromise declare patient`, and "
+    "`replayvault keys compromise run` rotates, encrypts the recordings anew and destroys the old objects"
+)
 
 
 @click.group(
@@ -50,6 +54,13 @@ def rotate() -> None:
 @click.option("--tenant", help="Only this tenant's patients.")
 @click.option("--patient", help="Only this patient; needs --tenant.")
 @click.option("--now", is_flag=True, help="End their sessions, and wait for none: apps sign in again.")
+@click.option(
+    "--reason",
+    type=click.Choice(["hygiene", "staff", "compromise"]),
+    default="hygiene",
+    show_default=True,
+    help="Why; a leak is not answered by rotating alone, and is refused here.",
+)
 @paced
 @json_option
 @data_dir_option
@@ -60,6 +71,7 @@ def patient(
     tenant: str | None,
     patient: str | None,
     now: bool,
+    reason: str,
     rate: float | None,
     hours: str | None,
     wait: bool,
@@ -72,6 +84,8 @@ def patient(
     With --now it ends their sessions and tickets instead, once: every app of theirs signs in again.
     """
     with sentences():
+        if reason == "compromise":
+            raise GuardRefused(_NOT_BY_ROTATING)
         scope = parse_scope(tenant, patient)
         settings = operator_settings(data_dir=data_dir)
         job = new_job(
