@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import os
 import secrets
@@ -87,6 +88,12 @@ class LocalMaster:
         await asyncio.to_thread(self._read_again)
         return max(self.versions)
 
+    async def made_at(self) -> dt.datetime | None:
+        """When the file was last written, which happens once for each version; None for a key from no file."""
+        if self.source is None:
+            return None
+        return await asyncio.to_thread(_written_at, self.source.path)
+
     async def rotate(self) -> int:
         """Add a version to the file; raises `MasterUnusable`."""
         source = self.source
@@ -154,6 +161,13 @@ def load_master_file(path: Path, *, passphrase: str | None = None) -> LocalMaste
         under = None if parameters is None or passphrase is None else _derive(passphrase, parameters)
     source = _Source(path, under)
     return LocalMaster(document["name"], _versions(document, source), source)
+
+
+def _written_at(path: Path) -> dt.datetime:
+    try:
+        return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
+    except OSError as error:
+        raise MasterUnusable(f"cannot read the key file {path}: {error.strerror}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:

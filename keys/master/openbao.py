@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import datetime as dt
 import functools
 import re
 import threading
@@ -134,13 +135,23 @@ class OpenBaoMaster:
 
     async def current_version(self) -> int:
         """The latest."""
-        data = await self._call(lambda client: client.read(self._path("keys")), may_rotate=True)
-        if data is None:
-            raise NoSuchKey("the keeper has no such master key")
-        version = _data(data).get("latest_version")
+        version = (await self._facts()).get("latest_version")
         if type(version) is not int:
             raise MasterUnavailable(_STRANGE)
         return version
+
+    async def made_at(self) -> dt.datetime | None:
+        """When the latest version was made."""
+        facts = await self._facts()
+        versions = facts.get("keys")
+        made_s = versions.get(str(facts.get("latest_version"))) if isinstance(versions, dict) else None
+        return dt.datetime.fromtimestamp(made_s, dt.UTC) if type(made_s) is int else None
+
+    async def _facts(self) -> dict[str, Any]:
+        data = await self._call(lambda client: client.read(self._path("keys")), may_rotate=True)
+        if data is None:
+            raise NoSuchKey("the keeper has no such master key")
+        return _data(data)
 
     async def rotate(self) -> int:
         """Make a new version."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -56,6 +57,10 @@ class Master(Protocol):
 
     async def current_version(self) -> int:
         """The version under which `wrap` wraps."""
+        ...
+
+    async def made_at(self) -> dt.datetime | None:
+        """When the current version was made; None where the keeper does not tell."""
         ...
 
     async def rotate(self) -> int:
