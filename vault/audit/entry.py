@@ -55,6 +55,8 @@ class Action(enum.Enum):
     WRITER_CLOSE = "writer.close"
     BREAKER_OPEN = "breaker.open"
     BREAKER_CLOSE = "breaker.close"
+    RETENTION_SET = "retention.set"
+    RETENTION_ASSIGN = "retention.assign"
 
 
 class Decision(enum.Enum):

@@ -9,6 +9,8 @@ CatalogError
 ├── LostClaim            the job belongs to another run by now
 ├── UnknownToken         no such service token
 ├── UnknownJob           no such key job
+├── UnknownClass         the tenant has no such retention class
+├── UnknownPatient       the tenant has no such patient
 ├── UnknownCursor        not a cursor of this list
 └── UnknownSchema        the database's schema is not the one that this release knows
 """
@@ -50,6 +52,14 @@ class UnknownToken(CatalogError):
 
 class UnknownJob(CatalogError):
     """There is no such key job."""
+
+
+class UnknownClass(CatalogError):
+    """The tenant has no such retention class."""
+
+
+class UnknownPatient(CatalogError):
+    """The tenant has no such patient."""
 
 
 class UnknownCursor(CatalogError):

@@ -142,9 +142,13 @@ async def find(connection: AsyncConnection, job_id: JobId) -> JobRow:
     return _job(row)
 
 
-async def latest(connection: AsyncConnection, *, limit: int) -> tuple[JobRow, ...]:
-    """Jobs, the latest request first."""
+async def latest(
+    connection: AsyncConnection, *, limit: int, tenant: TenantId | None = None
+) -> tuple[JobRow, ...]:
+    """Jobs, of one tenant or all of them, the latest request first."""
     question = select(key_jobs, *_COUNTS).order_by(key_jobs.c.requested_at.desc(), key_jobs.c.id).limit(limit)
+    if tenant is not None:
+        question = question.where(key_jobs.c.tenant == tenant)
     return tuple(_job(row) for row in (await connection.execute(question)).mappings())
 
 

@@ -18,7 +18,7 @@ import click
 
 from keys.database import Database
 from keys.ids import parse_tenant
-from keys.service_token import ServiceScope, hash_service_token, new_service_token
+from keys.service_token import HOUSE, HOUSE_SCOPES, ServiceScope, hash_service_token, new_service_token
 from vault.app.audited import audited
 from vault.audit.entry import Action, Decision, Event
 from vault.audit.log import AuditLog
@@ -51,9 +51,11 @@ def tokens() -> None:
     examples=(
         "replayvault tokens create --tenant clinic --scope ingest --scope sessions > backend.token",
         "replayvault tokens create --tenant clinic --name uploader --scope ingest --expires 90d --save up.token",
+        "replayvault tokens create --house --scope keys --expires 90d --save house.token",
     ),
 )
-@click.option("--tenant", required=True, help="Whose recordings it is for.")
+@click.option("--tenant", help="Whose recordings it is for.")
+@click.option("--house", is_flag=True, help="For keys and audit of every tenant, and for no recording.")
 @click.option(
     "--name", default="backend", show_default=True, help="What it is for, to know it again in `tokens ls`."
 )
@@ -71,7 +73,8 @@ def tokens() -> None:
 @data_dir_option
 def create(
     *,
-    tenant: str,
+    tenant: str | None,
+    house: bool,
     name: str,
     scopes: tuple[str, ...],
     expires: dt.timedelta | None,
@@ -82,11 +85,15 @@ def create(
     """Make a token and print it, this once."""
     if not name.isprintable() or not 1 <= len(name) <= 128:  # noqa: PLR2004 - the column's width
         raise click.BadParameter("a name has 1 to 128 printable characters", param_hint="--name")
+    if (tenant is None) != house:
+        raise click.UsageError("say whose it is: --tenant NAME, or --house")
+    if house and not set(scopes) <= {each.value for each in HOUSE_SCOPES}:
+        raise click.UsageError("a token of the house has no scopes but keys and audit")
     with sentences():
         text, now = new_service_token(), utc_now()
         row = ServiceTokenRow(
             token_id=uuid.uuid4(),
-            tenant=parse_tenant(tenant),
+            tenant=HOUSE if tenant is None else parse_tenant(tenant),
             name=name,
             scopes=frozenset(ServiceScope(each) for each in scopes),
             created_at=now,

@@ -131,4 +131,4 @@ def _rest_s(turn: Turn, rate_per_s: float | None, taken_s: float) -> float:
 
 def _event(job: JobRow, word: str, count: int) -> Event:
     note = f"job {job.job_id} {job.kind.value} {word}: {count}"
-    return Event(action=Action.KEY_JOB, decision=Decision.ALLOW, actor="operator", note=note)
+    return Event(action=Action.KEY_JOB, decision=Decision.ALLOW, actor=job.requested_by, note=note)

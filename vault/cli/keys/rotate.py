@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 import click
 
 from keys.ids import parse_patient, parse_tenant
-from vault.app.ground import utc_now
-from vault.catalog import rotation
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.rotation import Scope
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
-from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced
+from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced, plan_of
 from vault.cli.output import emit, json_option, pairs
-from vault.settings import AllSettings
 
 
 @click.group(
@@ -69,7 +63,7 @@ def patient(
         )
         settings = operator_settings(data_dir=data_dir)
         job = new_job(JobKind.PATIENT, scope, Pace(rate, hours, wait))
-        plan = asyncio.run(_patient_plan(settings, scope))
+        plan = plan_of(settings, job)
         if guard.dry_run:
             emit({"would_rotate": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))
             return
@@ -98,11 +92,3 @@ def master(
     with sentences():
         settings = operator_settings(data_dir=data_dir)
         ask_for_master(guard, settings, JobKind.MASTER, Pace(rate, hours, wait), as_json=as_json)
-
-
-async def _patient_plan(settings: AllSettings, scope: Scope) -> dict[str, Any]:
-    async with opened_catalog(settings) as catalog, catalog.reading() as connection:
-        patients = await rotation.count_unrotated(connection, scope, requested_at=utc_now())
-        wraps = await rotation.count_wraps(connection, scope)
-    # One call wraps the new half; two unwrap the old and the new one, to move what stands under the old one.
-    return {"patients": patients, "recordings": wraps, "calls to the master key": 3 * patients}

@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
-from keys import halves
-from vault.catalog import rotation
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import Exampled
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.output import emit, json_option, say, table
 from vault.settings import AllSettings
+from vault.survey.status import status as survey
 
 
 @click.command(cls=Exampled, examples=("replayvault keys status", "replayvault keys status --json"))
@@ -30,23 +29,7 @@ def status(data_dir: Path | None, *, as_json: bool) -> None:
 
 async def _status(settings: AllSettings) -> dict[str, Any]:
     async with opened_catalog(settings) as catalog, catalog.reading() as connection:
-        under = await halves.census(connection)
-        states = await rotation.census(connection)
-    return {
-        "master": [
-            {
-                "provider": each.place.provider,
-                "key": each.place.key_name,
-                "version": each.place.key_version,
-                "patient_keys": each.count,
-                "oldest": each.oldest_at,
-            }
-            for each in under
-        ],
-        "patient": [
-            {"state": each.state, "keys": each.keys, "recordings": each.recordings} for each in states
-        ],
-    }
+        return await survey(connection)
 
 
 def _show_status(document: dict[str, Any]) -> None:
