@@ -7,24 +7,21 @@ before it holds.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from keys.database import Database
 from keys.ids import parse_tenant
 from keys.service_token import HOUSE, HOUSE_SCOPES, ServiceScope, hash_service_token, new_service_token
-from vault.app.audited import audited
+from vault.app.ground import utc_now
 from vault.audit.entry import Action, Decision, Event
-from vault.audit.log import AuditLog
 from vault.catalog import service_tokens
 from vault.catalog.errors import UnknownToken
 from vault.catalog.service_tokens import ServiceTokenRow
+from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
@@ -33,8 +30,6 @@ from vault.cli.guards import Guard, guarded
 from vault.cli.output import emit, json_option, say, table
 from vault.cli.saving import hand_out, save_option
 from vault.cli.words import DURATION, IDENTIFIER
-from vault.logs import warnings_aside
-from vault.objects.location import make_store
 from vault.settings import AllSettings
 
 
@@ -150,13 +145,8 @@ def revoke(guard: Guard, token_id: uuid.UUID, data_dir: Path | None, *, as_json:
         emit({"revoked": token_id}, as_json=as_json, people=lambda: say(f"{token_id} is revoked"))
 
 
-def utc_now() -> dt.datetime:
-    """The clock."""
-    return dt.datetime.now(tz=dt.UTC)
-
-
 async def _add(settings: AllSettings, row: ServiceTokenRow, text: str) -> None:
-    async with _audited(settings) as (catalog, audit):
+    async with audited_catalog(settings) as (catalog, audit):
         await audit.write(_event(Action.TOKEN_CREATE, row))
         async with catalog.writing() as connection:
             await service_tokens.add(connection, row, hash_service_token(text))
@@ -171,22 +161,10 @@ async def _standing(settings: AllSettings, token_id: uuid.UUID) -> ServiceTokenR
 
 
 async def _revoke(settings: AllSettings, row: ServiceTokenRow) -> None:
-    async with _audited(settings) as (catalog, audit):
+    async with audited_catalog(settings) as (catalog, audit):
         await audit.write(_event(Action.TOKEN_REVOKE, row))
         async with catalog.writing() as connection:
             await service_tokens.revoke(connection, row.token_id, now=utc_now())
-
-
-@contextlib.asynccontextmanager
-async def _audited(settings: AllSettings) -> AsyncIterator[tuple[Database, AuditLog]]:
-    async with opened_catalog(settings) as catalog:
-        store = make_store(settings.objects)
-        with warnings_aside():
-            async with (
-                contextlib.aclosing(store),
-                audited(settings, role="operator", store=store, clock=utc_now) as audit,
-            ):
-                yield catalog, audit
 
 
 def _event(action: Action, row: ServiceTokenRow) -> Event:

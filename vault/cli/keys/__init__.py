@@ -17,6 +17,9 @@ VERBS: Final = {
     "status": "vault.cli.keys.status",
     "rotate": "vault.cli.keys.rotate",
     "rewrap": "vault.cli.keys.rewrap",
+    "due": "vault.cli.keys.due",
+    "census": "vault.cli.keys.census",
+    "retention": "vault.cli.keys.retention",
 }
 
 

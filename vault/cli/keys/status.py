@@ -24,7 +24,7 @@ def status(data_dir: Path | None, *, as_json: bool) -> None:
     """Count keys: patient keys under each version of each master key, and recordings under patient keys."""
     with sentences():
         document = asyncio.run(_status(operator_settings(data_dir=data_dir)))
-        emit(document, as_json=as_json, people=lambda: _show_status(document))
+        emit(document, as_json=as_json, people=lambda: show_status(document))
 
 
 async def _status(settings: AllSettings) -> dict[str, Any]:
@@ -32,7 +32,8 @@ async def _status(settings: AllSettings) -> dict[str, Any]:
         return await survey(connection)
 
 
-def _show_status(document: dict[str, Any]) -> None:
+def show_status(document: dict[str, Any]) -> None:
+    """Print it as two tables."""
     rows = [
         [row[name] for name in ("provider", "key", "version", "patient_keys", "oldest")]
         for row in document["master"]

@@ -1,0 +1,31 @@
+"""The catalog and the audit log of an operator who changes something.
+
+Invariant: what is written inside one transaction with its entry holds only where the entry stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from keys.database import Database
+from vault.app.audited import audited
+from vault.app.ground import utc_now
+from vault.audit.log import AuditLog
+from vault.cli.databases import opened_catalog
+from vault.logs import warnings_aside
+from vault.objects.location import make_store
+from vault.settings import AllSettings
+
+
+@contextlib.asynccontextmanager
+async def audited_catalog(settings: AllSettings) -> AsyncIterator[tuple[Database, AuditLog]]:
+    """Both for the length of the block; raises as `opened_catalog` does, or `AuditUnavailable`."""
+    async with opened_catalog(settings) as catalog:
+        store = make_store(settings.objects)
+        with warnings_aside():
+            async with (
+                contextlib.aclosing(store),
+                audited(settings, role="operator", store=store, clock=utc_now) as audit,
+            ):
+                yield catalog, audit
