@@ -38,20 +38,21 @@ async def old_patient_keys(
     return await _aged(connection, age, KeyState.ACTIVE, age < before, tenant=tenant)
 
 
-async def drained_keys(connection: AsyncConnection, *, tenant: TenantId | None) -> Aged:
-    """Former generations that wrap nothing any more, and are kept all the same."""
+async def drained_keys(connection: AsyncConnection, *, before: dt.datetime, tenant: TenantId | None) -> Aged:
+    """Former generations that have wrapped nothing since before a moment, and are kept all the same."""
     age = patient_keys.c.state_since
-    return await _aged(connection, age, KeyState.DRAINING, tenant=tenant)
+    return await _aged(connection, age, KeyState.DRAINING, age < before, tenant=tenant)
 
 
 async def _aged(
     connection: AsyncConnection,
     age: Column[dt.datetime],
     state: KeyState,
-    *which: ColumnElement[bool],
+    is_due: ColumnElement[bool],
+    *,
     tenant: TenantId | None,
 ) -> Aged:
-    found = select(age.label("since")).where(patient_keys.c.state == state.value, *which)
+    found = select(age.label("since")).where(patient_keys.c.state == state.value, is_due)
     if tenant is not None:
         found = found.where(patient_keys.c.tenant == tenant)
     due = found.order_by(age).limit(COUNTED).subquery()

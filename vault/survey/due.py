@@ -66,7 +66,7 @@ class Surveyor:
         """
         async with self.catalog.reading() as connection:
             old = await catalog_due.old_patient_keys(connection, before=now - periods.patient, tenant=tenant)
-            drained = await catalog_due.drained_keys(connection, tenant=tenant)
+            drained = await catalog_due.drained_keys(connection, before=now, tenant=tenant)
             tokens = await service_tokens.ending(
                 connection, now=now, before=now + periods.token_notice, tenant=tenant, limit=_TOKENS
             )
