@@ -13,6 +13,7 @@ KeysError
 ├── KeyConflict            another writer was first
 ├── DatabaseUnavailable    catalog or share store do not answer
 ├── MasterUnavailable      the KMS cannot be reached or refuses
+│   └── MasterRefused      it answers, and our token may not do this
 └── MasterUnusable         a key file or passphrase cannot be used; the sentence says what to do
 """
 
@@ -69,6 +70,10 @@ class DatabaseUnavailable(KeysError):
 
 class MasterUnavailable(KeysError):
     """The key management service cannot be reached or refuses."""
+
+
+class MasterRefused(MasterUnavailable):
+    """The key management service answers, and our token may not do what was asked."""
 
 
 class MasterUnusable(KeysError):

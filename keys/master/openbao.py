@@ -32,7 +32,15 @@ from hvac import exceptions
 
 from keys import contexts
 from keys.digest import blake2b
-from keys.errors import KeyMismatch, KeysError, Malformed, MasterUnavailable, MasterUnusable, NoSuchKey
+from keys.errors import (
+    KeyMismatch,
+    KeysError,
+    Malformed,
+    MasterRefused,
+    MasterUnavailable,
+    MasterUnusable,
+    NoSuchKey,
+)
 from keys.keyfile import read_private_file
 from keys.master.protocol import MasterWrap
 from keys.secret import MasterHalf
@@ -100,6 +108,16 @@ class OpenBaoMaster:
         return f"{self._transit.mount}/{self._transit.key}"
 
     @property
+    def key(self) -> str:
+        """The key's name below the mount."""
+        return self._transit.key
+
+    @property
+    def has_rotator(self) -> bool:
+        """Whether a token of its own rotates."""
+        return self._transit.rotator_token_file is not None
+
+    @property
     def batch_limit(self) -> int:
         """`BATCH`."""
         return BATCH
@@ -110,10 +128,10 @@ class OpenBaoMaster:
         data = await self._ask("encrypt", {"plaintext": plain, "context": _derived(context)})
         return self._made(data)
 
-    async def unwrap(self, wrapped: MasterWrap, *, context: bytes) -> MasterHalf:
-        """Open a wrap of this key."""
+    async def unwrap(self, wrapped: MasterWrap, *, context: bytes, by_rotator: bool = False) -> MasterHalf:
+        """Open a wrap of this key; `by_rotator` only to see that the rotator's token may not."""
         question = {"ciphertext": self._ciphertext(wrapped), "context": _derived(context)}
-        data = await self._ask("decrypt", question)
+        data = await self._ask("decrypt", question, may_rotate=by_rotator)
         try:
             return MasterHalf(base64.b64decode(data["plaintext"], validate=True))
         except (KeyError, TypeError, ValueError, binascii.Error):
@@ -127,7 +145,9 @@ class OpenBaoMaster:
         batch = [
             {"ciphertext": self._ciphertext(items[at][0]), "context": _derived(items[at][1])} for at in due
         ]
-        results = (await self._ask("rewrap", {"batch_input": batch})).get("batch_results") if batch else []
+        question = {"batch_input": batch}
+        answer = await self._ask("rewrap", question, may_rotate=True) if batch else {"batch_results": []}
+        results = answer.get("batch_results")
         if not isinstance(results, list) or len(results) != len(due):
             raise MasterUnavailable(_STRANGE)
         moved = dict(zip(due, map(self._rewrapped, results), strict=True))
@@ -135,23 +155,33 @@ class OpenBaoMaster:
 
     async def current_version(self) -> int:
         """The latest."""
-        version = (await self._facts()).get("latest_version")
+        version = (await self.facts()).get("latest_version")
         if type(version) is not int:
             raise MasterUnavailable(_STRANGE)
         return version
 
     async def made_at(self) -> dt.datetime | None:
         """When the latest version was made."""
-        facts = await self._facts()
+        facts = await self.facts()
         versions = facts.get("keys")
         made_s = versions.get(str(facts.get("latest_version"))) if isinstance(versions, dict) else None
         return dt.datetime.fromtimestamp(made_s, dt.UTC) if type(made_s) is int else None
 
-    async def _facts(self) -> dict[str, Any]:
-        data = await self._call(lambda client: client.read(self._path("keys")), may_rotate=True)
+    async def facts(self) -> dict[str, Any]:
+        """What the server says of the key; raises `NoSuchKey`."""
+        data = await self.read(f"keys/{self._transit.key}", may_rotate=True)
         if data is None:
             raise NoSuchKey("the keeper has no such master key")
-        return _data(data)
+        return data
+
+    async def read(self, path: str, *, may_rotate: bool) -> dict[str, Any] | None:
+        """What stands at a path below the mount, None for nothing; raises `MasterUnavailable` or `NoSuchKey`."""
+        data = await self._call(lambda client: client.read(self.path(path)), may_rotate=may_rotate)
+        return None if data is None else _data(data)
+
+    async def capabilities(self, paths: Sequence[str], *, may_rotate: bool) -> dict[str, Any]:
+        """What a token may do at these paths; raises `MasterRefused` where it may not even ask."""
+        return await self._write("sys/capabilities-self", {"paths": list(paths)}, may_rotate=may_rotate)
 
     async def rotate(self) -> int:
         """Make a new version."""
@@ -194,15 +224,20 @@ class OpenBaoMaster:
             raise MasterUnavailable(_STRANGE)
         return MasterWrap(PROVIDER, self.key_name, int(found[1]), found[0].encode())
 
-    def _path(self, verb: str) -> str:
-        return f"{self._transit.mount}/{verb}/{self._transit.key}"
+    def path(self, below: str) -> str:
+        """A path below the mount."""
+        return f"{self._transit.mount}/{below}"
 
-    async def _ask(self, verb: str, question: dict[str, Any]) -> dict[str, Any]:
-        path = self._path(verb)
-        answer = await self._call(
-            lambda client: client.write_data(path, data=question), may_rotate=verb == "rewrap"
+    def _path(self, verb: str) -> str:
+        return self.path(f"{verb}/{self._transit.key}")
+
+    async def _ask(self, verb: str, question: dict[str, Any], *, may_rotate: bool = False) -> dict[str, Any]:
+        return await self._write(self._path(verb), question, may_rotate=may_rotate)
+
+    async def _write(self, path: str, question: dict[str, Any], *, may_rotate: bool) -> dict[str, Any]:
+        return _data(
+            await self._call(lambda client: client.write_data(path, data=question), may_rotate=may_rotate)
         )
-        return _data(answer)
 
     async def _call(self, work: Callable[[hvac.Client], Any], *, may_rotate: bool) -> Any:
         loop = asyncio.get_running_loop()
@@ -222,7 +257,7 @@ class OpenBaoMaster:
             raise NoSuchKey("the keeper has no such transit engine or key") from None
         except (exceptions.VaultError, OSError) as error:  # what requests raises is an OSError, too
             sentence = next(says for kind, says in _SENTENCES.items() if isinstance(error, kind))
-            raise MasterUnavailable(sentence) from None
+            raise (MasterRefused if sentence == _DENIED else MasterUnavailable)(sentence) from None
 
     def _client(self, *, may_rotate: bool) -> hvac.Client:
         transit = self._transit

@@ -49,6 +49,9 @@ async def remote_findings(settings: CommonSettings) -> list[Finding]:
     found = await database_findings("catalog", settings.catalog, Schema.CATALOG)
     if isinstance(settings, ControlSettings):
         found += await database_findings("share store", settings.shares, Schema.SHARES)
+        from vault.cli.master_checks import master_findings  # noqa: PLC0415 - other roles load no keeper's client
+
+        found += await master_findings(settings)
     found += await redis_findings(settings)
     return found + await object_findings(settings.objects, writes=not isinstance(settings, StreamSettings))
 
