@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from keys.service_token import HOUSE, ServiceScope
 from tests.adversary.press import PICTURE, pressing
 from tests.world import Answer, Backend, Engine, World, embedded_settings, open_world
+from vault.api.keys import MOST_UNDER_WAY
 
 NOBODY = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
 
@@ -22,6 +24,12 @@ async def ask(backend: Backend, **body: Any) -> Answer:
 
 async def do(backend: Backend, job: str, verb: str) -> Answer:
     return await backend.send("POST", f"/v1/keys/jobs/{job}/{verb}")
+
+
+def not_now() -> str:
+    """A part of the day that is half a day away."""
+    hour = (dt.datetime.now(tz=dt.UTC).hour + 12) % 24
+    return f"{hour:02}:00-{hour:02}:01"
 
 
 async def ended(backend: Backend, job: str) -> Any:
@@ -93,7 +101,7 @@ async def _what_concerns_all_needs_the_house(clinic: Backend, house: Backend) ->
     assert (await ended(house, job))["state"] == "done"
     assert {each["version"] for each in (await clinic.json("/v1/keys"))["master"]} == {2}
     assert (await do(house, job, "retry")).json["code"] == "conflict"
-    one = await ask(house, kind="patient", tenant="other", hours="00:00-00:01")
+    one = await ask(house, kind="patient", tenant="other", hours=not_now())
     assert (one.status, one.json["tenant"]) == (201, "other")
 
 
@@ -114,7 +122,7 @@ def _everything_is_on_record(world: World, clinic: Backend, job: str) -> None:
 
 async def test_a_job_is_paused_resumed_and_aborted(world: World) -> None:
     clinic = await world.backend("clinic", ServiceScope.KEYS)
-    job = (await ask(clinic, kind="patient", hours="00:00-00:01")).json["id"]
+    job = (await ask(clinic, kind="patient", hours=not_now())).json["id"]
     assert (await ask(clinic, kind="patient")).json["code"] == "conflict"
     assert (await do(clinic, job, "pause")).json["state"] == "paused"
     assert (await do(clinic, job, "pause")).status == 409
@@ -125,6 +133,19 @@ async def test_a_job_is_paused_resumed_and_aborted(world: World) -> None:
     notes = [each["note"] for each in entries if each["action"] == "key.job" and job in each["note"]]
     words = [note.split()[3].rstrip(":") for note in notes if "begins" not in note]
     assert words == ["asked", "pause", "resume", "abort"]
+
+
+async def test_one_tenant_s_tool_cannot_fill_the_line(embedded: World) -> None:
+    clinic = await embedded.backend("clinic", ServiceScope.KEYS)
+    house = await embedded.backend(HOUSE, ServiceScope.KEYS)
+    for number in range(MOST_UNDER_WAY):
+        asked = await ask(clinic, kind="patient", patient=f"p-{number}", hours=not_now())
+        assert asked.status == 201
+    refused = await ask(clinic, kind="patient")
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "60")
+    assert (await ask(clinic, kind="patient", dry_run=True)).status == 200
+    assert (await ask(house, kind="patient", tenant="clinic")).status == 201
+    assert (await do(clinic, asked.json["id"], "abort")).status == 200
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ from vault.survey.status import status
 KEYS: Final = service(ServiceScope.KEYS.value)
 
 _ERRORS: Final = 100
+# Jobs are done one after the other: a tenant's tool that runs wild shall not fill the line.
+MOST_UNDER_WAY: Final = 20
 # A request looks at so many pages of patients, and says where that was not all of them.
 _BOUNDS: Final = Bounds(named=100, pages=20)
 
@@ -115,11 +117,20 @@ class KeysApi:
         event = await self._event(call, job, "asked for")
         try:
             async with self.strongroom.catalog.writing() as connection:
+                await self._require_room(connection, call)
                 await asking.ask(connection, job)
                 await self.audit.write(event)
         except WrongState:
             raise Problem(Code.CONFLICT, detail="Such a job is under way already.") from None
         return self._view(job)
+
+    async def _require_room(self, connection: AsyncConnection, call: Call[Service, Any, Any]) -> None:
+        own = _own(call)
+        if own is not None and await key_jobs.under_way(connection, own) >= MOST_UNDER_WAY:
+            detail = (
+                f"{MOST_UNDER_WAY} jobs are under way: wait until one ends, or ask for one on every patient."
+            )
+            raise Problem(Code.TOO_MANY_REQUESTS, detail=detail, retry_after_s=60)
 
     async def list(self, call: Call[Service, models.JobsQuery, None]) -> models.JobList:
         """Jobs, the latest first."""
@@ -239,7 +250,7 @@ class KeysApi:
                 summary="Ask for a job on keys, or with dry_run for what it would do",
                 body=models.NewKeyJob,
                 answers={201: models.JobView, 200: models.JobPlan},
-                problems=(Code.CONFLICT, *away),
+                problems=(Code.CONFLICT, Code.TOO_MANY_REQUESTS, *away),
             ),
             Route(
                 method="GET",

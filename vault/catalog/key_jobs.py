@@ -187,6 +187,25 @@ async def claim(
     return claimed, await find(connection, claimed.job_id)
 
 
+async def others_wait(connection: AsyncConnection, held: JobClaim, *, now: dt.datetime) -> bool:
+    """Whether another job could be claimed now."""
+    waiting = exists().where(
+        key_jobs.c.state.in_((JobState.QUEUED.value, JobState.RUNNING.value)),
+        key_jobs.c.free_at <= now,
+        key_jobs.c.id != held.job_id,
+    )
+    return bool(await connection.scalar(select(waiting)))
+
+
+async def under_way(connection: AsyncConnection, tenant: TenantId) -> int:
+    """How many of a tenant's jobs are queued, running or paused."""
+    question = select(func.count()).where(
+        key_jobs.c.tenant == tenant,
+        key_jobs.c.state.in_((JobState.QUEUED.value, JobState.RUNNING.value, JobState.PAUSED.value)),
+    )
+    return int(await connection.scalar(question) or 0)
+
+
 async def report(
     connection: AsyncConnection, held: JobClaim, *, now: dt.datetime, done: int = 0, **changes: Any
 ) -> None:
