@@ -185,13 +185,12 @@ class KeysApi:
         pseudonym = ""
         if job.tenant is not None and job.patient is not None:
             pseudonym = await self.strongroom.pseudonym(job.tenant, job.patient)
-        return Event(
-            action=Action.KEY_JOB,
-            decision=Decision.ALLOW,
+        return asking.event_of(
+            job,
+            word,
             actor=call.principal.actor,
             patient=pseudonym,
             request=request_id(call.request),
-            note=f"job {job.job_id} {job.kind.value} {word}: {job.tenant or 'every tenant'}",
         )
 
     def _view(self, job: JobRow) -> models.JobView:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vault.app.ground import utc_now
 from vault.catalog import key_jobs
 from vault.catalog.key_jobs import JobError, JobId, JobRow
+from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
@@ -27,7 +28,7 @@ from vault.cli.job_progress import exit_of_job, progress_of, watched
 from vault.cli.output import emit, json_option, pairs, say, table
 from vault.cli.words import IDENTIFIER
 from vault.logs import configure_logs
-from vault.rotation.asking import document_of, error_document_of
+from vault.rotation.asking import document_of, error_document_of, event_of
 
 _EXAMPLE = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
 _SHOWN_ERRORS = 100
@@ -83,7 +84,7 @@ def watch(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
 @data_dir_option
 def pause(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Stop a job after its current step; nothing is lost, and `resume` goes on from there."""
-    _changed(data_dir, job, lambda c: key_jobs.pause(c, JobId(job)), as_json=as_json)
+    _changed(data_dir, job, lambda c: key_jobs.pause(c, JobId(job)), "pause", as_json=as_json)
 
 
 @jobs.command("resume", examples=(f"replayvault jobs resume {_EXAMPLE}",))
@@ -92,7 +93,9 @@ def pause(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
 @data_dir_option
 def resume(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Go on with a paused job."""
-    _changed(data_dir, job, lambda c: key_jobs.resume(c, JobId(job), now=utc_now()), as_json=as_json)
+    _changed(
+        data_dir, job, lambda c: key_jobs.resume(c, JobId(job), now=utc_now()), "resume", as_json=as_json
+    )
 
 
 @jobs.command("retry", examples=(f"replayvault jobs retry {_EXAMPLE}",))
@@ -101,7 +104,7 @@ def resume(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
 @data_dir_option
 def retry(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Try again what failed in a job that ended incomplete."""
-    _changed(data_dir, job, lambda c: key_jobs.retry(c, JobId(job), now=utc_now()), as_json=as_json)
+    _changed(data_dir, job, lambda c: key_jobs.retry(c, JobId(job), now=utc_now()), "retry", as_json=as_json)
 
 
 @jobs.command(
@@ -120,7 +123,7 @@ def abort(guard: Guard, job: uuid.UUID, data_dir: Path | None, *, as_json: bool)
             emit({"would_abort": _document(row)}, as_json=as_json, people=lambda: _show(row, ()))
             return
         guard.ask(str(job), about=f"The job did {row.done} of {row.total}. It cannot be resumed afterwards.")
-    _changed(data_dir, job, lambda c: key_jobs.abort(c, JobId(job), now=utc_now()), as_json=as_json)
+    _changed(data_dir, job, lambda c: key_jobs.abort(c, JobId(job), now=utc_now()), "abort", as_json=as_json)
 
 
 @jobs.command("run", examples=("replayvault jobs run",))
@@ -156,15 +159,19 @@ def _changed(
     data_dir: Path | None,
     job: uuid.UUID,
     change: Callable[[AsyncConnection], Awaitable[None]],
+    word: str,
     *,
     as_json: bool,
 ) -> None:
     async def changed() -> JobRow:
-        async with opened_catalog(operator_settings(data_dir=data_dir)) as catalog:
-            async with catalog.writing() as connection:
-                await change(connection)
-            async with catalog.reading() as connection:
-                return await key_jobs.find(connection, JobId(job))
+        async with (
+            audited_catalog(operator_settings(data_dir=data_dir)) as (catalog, audit),
+            catalog.writing() as connection,
+        ):
+            await change(connection)
+            row = await key_jobs.find(connection, JobId(job))
+            await audit.write(event_of(row, word, actor="operator"))
+            return row
 
     with sentences():
         row = asyncio.run(changed())

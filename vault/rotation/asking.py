@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import halves
+from vault.audit.entry import Action, Decision, Event
 from vault.catalog import key_jobs, rotation
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobError, JobId, JobKind, JobRow
@@ -68,6 +69,18 @@ async def ask(connection: AsyncConnection, job: JobRow) -> None:
     # Whoever finds the newest version that anything stands under to be the current one has to make the next.
     newest = max((each.place.key_version for each in under), default=0)
     await key_jobs.ask(connection, replace(job, base_version=newest))
+
+
+def event_of(job: JobRow, word: str, *, actor: str, patient: str = "", request: str = "") -> Event:
+    """What the audit log says of somebody who asked for a job or changed it; `patient` is a pseudonym."""
+    return Event(
+        action=Action.KEY_JOB,
+        decision=Decision.ALLOW,
+        actor=actor,
+        patient=patient,
+        request=request,
+        note=f"job {job.job_id} {job.kind.value} {word}: {job.tenant or 'every tenant'}",
+    )
 
 
 def document_of(job: JobRow, *, now: dt.datetime) -> dict[str, Any]:

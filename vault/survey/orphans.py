@@ -85,10 +85,9 @@ class Walk:
             rows = await census.among(connection, [name.file_id for name, _ in suspects])
         for (name, fault), there in zip(suspects, is_there, strict=True):
             row = rows.get(name.file_id)
-            is_known = row is not None and row.recording_id == name.recording_id
-            if fault is Fault.NO_ROW and there and not is_known:
+            if fault is Fault.NO_ROW and there and (row is None or row.recording_id != name.recording_id):
                 self._findings.add(name, fault)
-            if fault is Fault.MISSING and not there and row is not None and row.is_kept and is_known:
+            if fault is Fault.MISSING and not there and row is not None and row.is_kept:
                 self._findings.add(name, fault)
 
     async def _is_there(self, name: ObjectName) -> bool:

@@ -13,6 +13,7 @@ import click
 from vault.app.ground import utc_now
 from vault.catalog.key_jobs import JobKind, JobRow
 from vault.catalog.rotation import Scope
+from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.exits import Exit
 from vault.cli.guards import Guard
@@ -90,5 +91,7 @@ def ask_for_master(guard: Guard, settings: AllSettings, kind: JobKind, pace: Pac
 
 
 async def _ask(settings: AllSettings, job: JobRow) -> None:
-    async with opened_catalog(settings) as catalog, catalog.writing() as connection:
+    event = asking.event_of(job, "asked for", actor=job.requested_by)
+    async with audited_catalog(settings) as (catalog, audit), catalog.writing() as connection:
         await asking.ask(connection, job)
+        await audit.write(event)
