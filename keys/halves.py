@@ -108,6 +108,13 @@ async def census(connection: AsyncConnection, *, tenant: TenantId | None = None)
     )
 
 
+async def one_under(connection: AsyncConnection, place: MasterPlace) -> PatientKeyRow | None:
+    """Any one row whose half is under `place`; None where there is none."""
+    question = select(patient_keys).where(_is_under(place), _has_half()).limit(1)
+    row = (await connection.execute(question)).mappings().one_or_none()
+    return None if row is None else patient_key_row(row)
+
+
 def _has_half() -> ColumnElement[bool]:
     return patient_keys.c.state != KeyState.RETIRED.value
 

@@ -174,8 +174,9 @@ async def test_a_keeper_that_refuses_is_told_from_one_that_is_away(keeper: Keepe
 
 
 def test_the_command_asks_both_keepers_and_looks_at_their_files(
-    desk: Desk, copy: Path, keeper: Keeper
+    desk: Desk, recording: str, copy: Path, keeper: Keeper
 ) -> None:
+    del recording  # there are patient keys then
     control, rotator = (keeper.token(shipped(name), name) for name in ("control", "rotator"))
     settings: dict[str, Any] = {
         "REPLAYVAULT_MASTER_URL": f"openbao+{keeper.bao.url}/transit/{keeper.key}",
@@ -185,15 +186,27 @@ def test_the_command_asks_both_keepers_and_looks_at_their_files(
     }
     done = desk.invoke("doctor", "--data-dir", copy, "--json", more=settings)
     assert (done.code, troubles(done)) == (Exit.OK, set())
-    for name in ("keeper of the master key", "former keeper", "master token", "rotator token", "master key"):
+    for name in (
+        "patient keys",
+        "keeper of the master key",
+        "former keeper",
+        "master token",
+        "rotator token",
+        "master key",
+    ):
         assert findings(done)[name]["verdict"] == "ok"
+    del settings["REPLAYVAULT_FORMER_MASTER_URL"]
+    lost = desk.invoke("doctor", "--data-dir", copy, "--json", more=settings)
+    assert troubles(lost) == {"patient keys"}
+    assert "local" in findings(lost)["patient keys"]["says"]
     control.chmod(0o640)
     spoiled = desk.invoke("doctor", "--data-dir", copy, "--json", more=settings)
-    assert troubles(spoiled) == {"master token", "keeper of the master key"}
+    assert troubles(spoiled) == {"master token", "keeper of the master key", "patient keys"}
     assert "chmod 600" in findings(spoiled)["master token"]["todo"]
 
 
-def test_a_passphrase_file_is_looked_at(desk: Desk, copy: Path) -> None:
+def test_a_passphrase_file_is_looked_at(desk: Desk, recording: str, copy: Path) -> None:
+    del recording
     passphrase = copy / "passphrase"
     passphrase.write_text("a long one\n", encoding="ascii")
     passphrase.chmod(0o644)
@@ -207,3 +220,11 @@ def test_a_passphrase_file_is_looked_at(desk: Desk, copy: Path) -> None:
     passphrase.write_text("another\n", encoding="ascii")
     wrong = desk.invoke("doctor", "--data-dir", copy, "--json", more=more)
     assert troubles(wrong) == {"keeper of the master key"}
+
+
+def test_a_key_file_of_another_backup_opens_no_patient_key(desk: Desk, recording: str, copy: Path) -> None:
+    del recording
+    assert findings(desk.invoke("doctor", "--data-dir", copy, "--json"))["patient keys"]["verdict"] == "ok"
+    (copy / "master.key").unlink()
+    create_master_file(copy / "master.key")
+    assert troubles(desk.invoke("doctor", "--data-dir", copy, "--json")) == {"patient keys"}

@@ -1,26 +1,34 @@
 """What `doctor` asks the keepers of the master key: whether they work, and whether a token may do too much.
 
-Invariants: what is wrapped and opened is a random probe; nothing is made or changed; what the tokens may not show is
-said to be unknown.
+Invariants: what is wrapped is a random probe; of patient keys one half under each version is opened, and dropped;
+nothing is made or changed; what the tokens may not show is said to be unknown.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from keys.errors import KeysError, MasterRefused, MasterUnavailable, MasterUnusable
+from keys import contexts, halves
+from keys.database import Database, open_database
+from keys.errors import DatabaseUnavailable, KeysError, MasterRefused, MasterUnavailable, MasterUnusable
+from keys.keyring import PatientKeyRow
 from keys.master.inspection import Inspected, KeySettings, inspect
 from keys.master.openbao import OpenBaoMaster
 from keys.master.protocol import Master
+from keys.master.several import Masters
 from keys.secret import MasterHalf
 from vault.app.master import open_keepers, uses_local_master
+from vault.catalog.errors import UnknownSchema
+from vault.catalog.migrate import Schema, require_current
+from vault.cli.databases import sqlite_file
 from vault.cli.findings import Finding, Verdict, down, note, ok, wrong
 from vault.cli.local_checks import key_file_finding
 from vault.settings import ControlSettings, SettingsError
 
 _POLICIES: Final = "write the policies of this release anew: docker/openbao/control.hcl and rotator.hcl"
+_TIMEOUT_S: Final = 15.0
 _NAMES: Final = ("keeper of the master key", "former keeper")
 
 
@@ -35,11 +43,61 @@ async def master_findings(settings: ControlSettings) -> list[Finding]:
             str(error) if isinstance(error, MasterUnusable | SettingsError) else "a key file cannot be read"
         )
         return [wrong(_NAMES[0], says, "the control role would not start")]
-    return [
+    found = [
         finding
         for name, keeper in zip(_NAMES, keepers, strict=False)
         for finding in await keeper_findings(name, keeper)
     ]
+    return [*found, *await patient_key_findings(settings.catalog, keepers)]
+
+
+async def patient_key_findings(url: str, keepers: Sequence[Master]) -> list[Finding]:
+    """Whether a patient key under each version opens: with the key file of another backup none would.
+
+    Nothing where the catalog at `url` or a keeper does not answer, which has its own finding.
+    """
+    try:
+        file = sqlite_file(url)
+    except SettingsError:
+        return []
+    if file is not None and not file.exists():
+        return []
+    catalog = open_database(url)
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            return [await _opening(catalog, Masters(keepers[0], tuple(keepers[1:])))]
+    except (DatabaseUnavailable, UnknownSchema, MasterUnavailable, TimeoutError):
+        return []
+    finally:
+        await catalog.aclose()
+
+
+async def _opening(catalog: Database, master: Master) -> Finding:
+    await require_current(catalog, Schema.CATALOG)
+    async with catalog.reading() as connection:
+        places = [each.place for each in await halves.census(connection)]
+        rows = [await halves.one_under(connection, place) for place in places]
+    name, closed = "patient keys", []
+    for place, row in zip(places, rows, strict=True):
+        if row is not None and not await _opens(row, master):
+            closed.append(f"{place.provider} {place.key_name} version {place.key_version}")
+    if closed:
+        todo = "name the keeper that has these versions as the former one, or restore its key file"
+        return wrong(name, f"do not open under {', '.join(closed)}", todo)
+    return ok(name, f"open under each of {len(places)} versions of the master key")
+
+
+async def _opens(row: PatientKeyRow, master: Master) -> bool:
+    context = contexts.patient_key_context(
+        tenant=row.tenant, patient=row.patient, key_id=row.key_id, generation=row.generation
+    )
+    try:
+        await master.unwrap(row.wrap, context=context)
+    except MasterUnavailable:
+        raise
+    except KeysError:
+        return False
+    return True
 
 
 async def keeper_findings(name: str, keeper: Master) -> list[Finding]:
