@@ -148,21 +148,18 @@ async def test_one_tenant_s_tool_cannot_fill_the_line(embedded: World) -> None:
     assert (await do(clinic, asked.json["id"], "abort")).status == 200
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"kind": "nonsense"}, 422),
-        ({"kind": "patient", "hours": "22-06"}, 422),
-        ({"kind": "patient", "hours": "22:00-06:00\n"}, 422),
-        ({"kind": "patient", "rate_per_s": 0}, 422),
-        ({"kind": "patient", "rate_per_s": "NaN"}, 422),
-        ({"kind": "patient", "patient": "a b"}, 422),
-        ({"kind": "patient", "requested_by": "somebody"}, 422),
-    ],
-)
-async def test_what_is_not_understood_is_refused(embedded: World, body: dict[str, Any], status: int) -> None:
+async def test_what_is_not_understood_is_refused(embedded: World) -> None:
     clinic = await embedded.backend("clinic", ServiceScope.KEYS)
-    assert (await ask(clinic, **body)).status == status
+    for body in (
+        {"kind": "nonsense"},
+        {"kind": "patient", "hours": "22-06"},
+        {"kind": "patient", "hours": "22:00-06:00\n"},
+        {"kind": "patient", "rate_per_s": 0},
+        {"kind": "patient", "rate_per_s": "NaN"},
+        {"kind": "patient", "patient": "a b"},
+        {"kind": "patient", "requested_by": "somebody"},
+    ):
+        assert (await ask(clinic, **body)).status == 422, body
 
 
 async def test_scopes_and_the_house(world: World) -> None:

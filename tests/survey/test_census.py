@@ -27,6 +27,12 @@ def shelf(catalog: Database, store: ObjectStore) -> Shelf:
     return Shelf(catalog, store)
 
 
+@pytest.fixture
+def plain_shelf(catalog: Database, folder_store: ObjectStore) -> Shelf:
+    """Empty, for what does not depend on the kind of store."""
+    return Shelf(catalog, folder_store)
+
+
 async def missing(shelf: Shelf, names: list[ObjectName]) -> ObjectName:
     await shelf.store.delete([names[2]])
     return names[2]
@@ -94,42 +100,44 @@ async def test_a_sample_finds_each_kind_of_wrong(shelf: Shelf) -> None:
 
 
 async def test_a_sample_is_as_large_as_was_asked_for_and_meets_nobody_twice(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    plain_shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample, "_PAGE", 2)
     other = parse_tenant("other")
     for number in range(7):
-        await shelf.recording(tenant=other if number == 0 else parse_tenant("clinic"))
+        await plain_shelf.recording(tenant=other if number == 0 else parse_tenant("clinic"))
     seen: list[int] = []
     for wanted, met in ((0, 0), (1, 1), (3, 3), (7, 7), (8, 7), (100, 7)):
-        found = await Sampler(shelf.catalog, shelf.store, progress=seen.append).look(wanted)
+        found = await Sampler(plain_shelf.catalog, plain_shelf.store, progress=seen.append).look(wanted)
         assert (found.looked_at, found.wrong) == (3 * met, 0)
     assert max(seen) == 7
-    assert (await Sampler(shelf.catalog, shelf.store, other).look(9)).looked_at == 3
-    lone = ObjectName((await shelf.recording(tenant=other))[0].recording_id, FileId(uuid.uuid4()))
-    await shelf.row(lone)
-    assert (await Sampler(shelf.catalog, shelf.store, parse_tenant("clinic")).look(9)).wrong == 0
-    assert (await Sampler(shelf.catalog, shelf.store, other).look(9)).names == [(lone, Fault.MISSING)]
+    assert (await Sampler(plain_shelf.catalog, plain_shelf.store, other).look(9)).looked_at == 3
+    lone = ObjectName((await plain_shelf.recording(tenant=other))[0].recording_id, FileId(uuid.uuid4()))
+    await plain_shelf.row(lone)
+    assert (await Sampler(plain_shelf.catalog, plain_shelf.store, parse_tenant("clinic")).look(9)).wrong == 0
+    assert (await Sampler(plain_shelf.catalog, plain_shelf.store, other).look(9)).names == [
+        (lone, Fault.MISSING)
+    ]
 
 
-async def test_what_changes_while_it_is_looked_at_is_no_finding(shelf: Shelf) -> None:
-    names = await shelf.recording()
-    deleted = await shelf.recording()
-    moved = await shelf.recording()
+async def test_what_changes_while_it_is_looked_at_is_no_finding(plain_shelf: Shelf) -> None:
+    names = await plain_shelf.recording()
+    deleted = await plain_shelf.recording()
+    moved = await plain_shelf.recording()
 
     class Slow(Sampler):
         async def _still(
             self, suspects: list[tuple[sample.Expected, Fault]]
         ) -> list[tuple[sample.Expected, Fault]]:
             assert len(suspects) == 3
-            await shelf.change(names[2], objects, kept=CONDEMNED)
-            await shelf.change(deleted[0], recordings, state="deleted")
-            await shelf.change(moved[0], recordings, key_id=uuid.uuid4())
+            await plain_shelf.change(names[2], objects, kept=CONDEMNED)
+            await plain_shelf.change(deleted[0], recordings, state="deleted")
+            await plain_shelf.change(moved[0], recordings, key_id=uuid.uuid4())
             return await Sampler._still(self, suspects)
 
     for name in (names[2], deleted[2], moved[2]):
-        await shelf.store.delete([name])
-    assert (await Slow(shelf.catalog, shelf.store).look(10)).wrong == 0
+        await plain_shelf.store.delete([name])
+    assert (await Slow(plain_shelf.catalog, plain_shelf.store).look(10)).wrong == 0
 
 
 async def test_a_walk_finds_orphans_both_ways(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,24 +169,24 @@ async def test_a_walk_finds_orphans_both_ways(shelf: Shelf, monkeypatch: pytest.
     assert found.wrong == len(found.names) == 7
 
 
-async def test_a_walk_asks_once_more(shelf: Shelf) -> None:
+async def test_a_walk_asks_once_more(plain_shelf: Shelf) -> None:
     """Objects that are written and deleted while it walks are no orphans."""
-    names = await shelf.recording()
+    names = await plain_shelf.recording()
     late, fleeting, restored = stranger(names[0]), stranger(names[0]), names[2]
-    data = await shelf.read(restored)
+    data = await plain_shelf.read(restored)
     for name in (late, fleeting):
-        await shelf.put(name, data)
-    await shelf.store.delete([restored])
+        await plain_shelf.put(name, data)
+    await plain_shelf.store.delete([restored])
 
     class Slow(Walk):
         async def _settle(self) -> None:
             assert len(self._suspects) == 3
-            await shelf.row(late)
-            await shelf.store.delete([fleeting])
-            await shelf.put(restored, data)
+            await plain_shelf.row(late)
+            await plain_shelf.store.delete([fleeting])
+            await plain_shelf.put(restored, data)
             await Walk._settle(self)
 
-    assert (await Slow(shelf.catalog, shelf.store).walk()).wrong == 0
+    assert (await Slow(plain_shelf.catalog, plain_shelf.store).walk()).wrong == 0
 
 
 def test_names_are_bounded() -> None:
