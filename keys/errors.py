@@ -18,6 +18,7 @@ KeysError
 ├── DatabaseUnavailable    catalog or share store do not answer
 ├── MasterUnavailable      the KMS cannot be reached or refuses
 ├── NotRetirable           a version of a master key that cannot be taken out of use now
+│   └── MasterRefused      it answers, and our token may not do this
 └── MasterUnusable         a key file or passphrase cannot be used; the sentence says what to do
 """
 
@@ -94,6 +95,10 @@ class MasterUnavailable(KeysError):
 
 class NotRetirable(KeysError):
     """A version of a master key that cannot be taken out of use, or destroyed, now; the message says why."""
+
+
+class MasterRefused(MasterUnavailable):
+    """The key management service answers, and our token may not do what was asked."""
 
 
 class MasterUnusable(KeysError):

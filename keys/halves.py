@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, bindparam, func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys.ids import KeyId
+from keys.ids import KeyId, TenantId
 from keys.keyring import PatientKeyRow, patient_key_row
 from keys.lifecycle import KeyState
 from keys.master.protocol import MasterWrap
@@ -108,8 +108,8 @@ async def replace(connection: AsyncConnection, changes: Sequence[tuple[PatientKe
         await connection.execute(change, values)
 
 
-async def census(connection: AsyncConnection) -> tuple[HalvesUnder, ...]:
-    """How many halves stand under each version of each master key."""
+async def census(connection: AsyncConnection, *, tenant: TenantId | None = None) -> tuple[HalvesUnder, ...]:
+    """How many halves, of one tenant or of all, stand under each version of each master key."""
     columns = (patient_keys.c.provider, patient_keys.c.master_name, patient_keys.c.master_version)
     question = (
         select(*columns, func.count().label("halves"), func.min(patient_keys.c.created_at).label("oldest"))
@@ -117,10 +117,19 @@ async def census(connection: AsyncConnection) -> tuple[HalvesUnder, ...]:
         .group_by(*columns)
         .order_by(*columns)
     )
+    if tenant is not None:
+        question = question.where(patient_keys.c.tenant == tenant)
     return tuple(
         HalvesUnder(MasterPlace(row.provider, row.master_name, row.master_version), row.halves, row.oldest)
         for row in await connection.execute(question)
     )
+
+
+async def one_under(connection: AsyncConnection, place: MasterPlace) -> PatientKeyRow | None:
+    """Any one row whose half is under `place`; None where there is none."""
+    question = select(patient_keys).where(_is_under(place), _has_half()).limit(1)
+    row = (await connection.execute(question)).mappings().one_or_none()
+    return None if row is None else patient_key_row(row)
 
 
 def _has_half() -> ColumnElement[bool]:

@@ -15,6 +15,7 @@ import nacl.utils
 from keys import contexts
 from keys.digest import blake2b
 from keys.errors import InvalidToken
+from keys.ids import TenantId
 
 ServiceTokenHash = NewType("ServiceTokenHash", bytes)
 
@@ -30,6 +31,11 @@ class ServiceScope(enum.Enum):
     TICKETS = "tickets"
     AUDIT = "audit"
     KEYS = "keys"
+
+
+# The tenant of tokens that concern every tenant. No tenant can be called so: `ids.parse_tenant` refuses it.
+HOUSE: Final = TenantId("*")
+HOUSE_SCOPES: Final = frozenset({ServiceScope.AUDIT, ServiceScope.KEYS})
 
 
 def new_service_token() -> str:

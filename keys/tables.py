@@ -91,6 +91,16 @@ for _state in ("active", "prepared"):
         postgresql_where=_is,
         sqlite_where=_is,
     )
+# Which keys are due for the next step of their life, the oldest first.
+for _name, _state, _since in (("age", "active", "created_at"), ("drained", "draining", "state_since")):
+    _is = text(f"state = '{_state}'")
+    Index(
+        f"ix_patient_keys_{_name}",
+        patient_keys.c[_since],
+        patient_keys.c.tenant,
+        postgresql_where=_is,
+        sqlite_where=_is,
+    )
 # Which halves stand under a master key: a rotation pages through them, and the census counts them.
 Index(
     "ix_patient_keys_master",

@@ -8,3 +8,7 @@ path "transit/encrypt/replayvault" {
 path "transit/decrypt/replayvault" {
   capabilities = ["update"]
 }
+# Lets `replayvault doctor` see that this token may do no more than that.
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}

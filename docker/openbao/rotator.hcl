@@ -11,3 +11,10 @@ path "transit/keys/replayvault/rotate" {
 path "transit/rewrap/replayvault" {
   capabilities = ["update"]
 }
+# Lets `replayvault doctor` see that this token may do no more than that, and that upserts are off.
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+path "transit/config/keys" {
+  capabilities = ["read"]
+}

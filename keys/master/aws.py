@@ -156,6 +156,10 @@ class AwsMaster:
         """One more than the rotations that are done."""
         return (await self.versions())[-1].number
 
+    async def made_at(self) -> dt.datetime | None:
+        """When the last rotation was; None before the first."""
+        return (await self.versions())[-1].since
+
     async def rotate(self) -> int:
         """Let AWS make new material; raises `MasterUnavailable` until that is done, and may be asked again."""
         before = await self.current_version()

@@ -95,6 +95,12 @@ class LocalMaster:
         await asyncio.to_thread(self._read_again)
         return max(self.keys)
 
+    async def made_at(self) -> dt.datetime | None:
+        """When the file was last written, which happens once for each version; None for a key from no file."""
+        if self.source is None:
+            return None
+        return await asyncio.to_thread(_written_at, self.source.path)
+
     async def rotate(self) -> int:
         """Add a version to the file; raises `MasterUnusable`."""
         await self._change(local_file.with_next)
@@ -177,6 +183,13 @@ class LocalMaster:
         for number in [held for held in list(self.keys) if held < min(found)]:
             del self.keys[number]
         self._look.retired = frozenset(local_file.retired_of(document))
+
+
+def _written_at(path: Path) -> dt.datetime:
+    try:
+        return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
+    except OSError as error:
+        raise MasterUnusable(f"cannot read the key file {path}: {error.strerror}") from None
 
 
 def create_master_file(path: Path, *, passphrase: str | None = None) -> None:

@@ -37,6 +37,7 @@ from keys.errors import (
     KeyMismatch,
     KeysError,
     Malformed,
+    MasterRefused,
     MasterUnavailable,
     MasterUnusable,
     NoSuchKey,
@@ -121,6 +122,16 @@ class OpenBaoMaster:
         return f"{self._transit.mount}/{self._transit.key}"
 
     @property
+    def key(self) -> str:
+        """The key's name below the mount."""
+        return self._transit.key
+
+    @property
+    def has_rotator(self) -> bool:
+        """Whether a token of its own rotates."""
+        return self._transit.rotator_token_file is not None
+
+    @property
     def batch_limit(self) -> int:
         """`BATCH`."""
         return BATCH
@@ -136,10 +147,10 @@ class OpenBaoMaster:
         data = await self._ask("encrypt", {"plaintext": plain, "context": _derived(context)})
         return self._made(data)
 
-    async def unwrap(self, wrapped: MasterWrap, *, context: bytes) -> MasterHalf:
-        """Open a wrap of this key."""
+    async def unwrap(self, wrapped: MasterWrap, *, context: bytes, by_rotator: bool = False) -> MasterHalf:
+        """Open a wrap of this key; `by_rotator` only to see that the rotator's token may not."""
         question = {"ciphertext": self._ciphertext(wrapped), "context": _derived(context)}
-        data = await self._ask("decrypt", question)
+        data = await self._ask("decrypt", question, door=_door(may_rotate=by_rotator))
         try:
             return MasterHalf(base64.b64decode(data["plaintext"], validate=True))
         except (KeyError, TypeError, ValueError, binascii.Error):
@@ -153,7 +164,9 @@ class OpenBaoMaster:
         batch = [
             {"ciphertext": self._ciphertext(items[at][0]), "context": _derived(items[at][1])} for at in due
         ]
-        results = (await self._ask("rewrap", {"batch_input": batch})).get("batch_results") if batch else []
+        question = {"batch_input": batch}
+        answer = await self._ask("rewrap", question, door=_Door.ROTATOR) if batch else {"batch_results": []}
+        results = answer.get("batch_results")
         if not isinstance(results, list) or len(results) != len(due):
             raise MasterUnavailable(_STRANGE)
         moved = dict(zip(due, map(self._rewrapped, results), strict=True))
@@ -161,7 +174,32 @@ class OpenBaoMaster:
 
     async def current_version(self) -> int:
         """The latest."""
-        return _whole((await self._key()).get("latest_version"))
+        return _whole((await self.facts()).get("latest_version"))
+
+    async def made_at(self) -> dt.datetime | None:
+        """When the latest version was made."""
+        facts = await self.facts()
+        versions = facts.get("keys")
+        return _made_at(versions, _whole(facts.get("latest_version"))) if isinstance(versions, dict) else None
+
+    async def facts(self) -> dict[str, Any]:
+        """What the server says of the key; raises `NoSuchKey`."""
+        data = await self.read(f"keys/{self._transit.key}", may_rotate=True)
+        if data is None:
+            raise NoSuchKey("the keeper has no such master key")
+        return data
+
+    async def read(self, path: str, *, may_rotate: bool) -> dict[str, Any] | None:
+        """What stands at a path below the mount, None for nothing; raises `MasterUnavailable` or `NoSuchKey`."""
+        data = await self._call(
+            lambda client: client.read(self.path(path)), door=_door(may_rotate=may_rotate)
+        )
+        return None if data is None else _data(data)
+
+    async def capabilities(self, paths: Sequence[str], *, may_rotate: bool) -> dict[str, Any]:
+        """What a token may do at these paths; raises `MasterRefused` where it may not even ask."""
+        question = {"paths": list(paths)}
+        return await self._write("sys/capabilities-self", question, door=_door(may_rotate=may_rotate))
 
     async def rotate(self) -> int:
         """Make a new version."""
@@ -170,7 +208,7 @@ class OpenBaoMaster:
 
     async def versions(self) -> Sequence[MasterVersion]:
         """Those that are not trimmed; when one was retired the server does not say."""
-        key = await self._key()
+        key = await self.facts()
         oldest, latest = _whole(key.get("min_available_version", 0)), _whole(key.get("latest_version"))
         usable = _whole(key.get("min_decryption_version"))
         made = key.get("keys")
@@ -213,12 +251,6 @@ class OpenBaoMaster:
         """Returns when a call gets through; raises `MasterUnavailable`."""
         await self.unwrap(await self.wrap(MasterHalf.generate(), context=b"health"), context=b"health")
 
-    async def _key(self) -> dict[str, Any]:
-        data = await self._call(lambda client: client.read(self._path("keys")), door=_Door.ROTATOR)
-        if data is None:
-            raise NoSuchKey("the keeper has no such master key")
-        return _data(data)
-
     async def _allow_from(self, version: int) -> None:
         # Both at once: the server trims nothing that either of them still allows.
         least = {"min_decryption_version": version, "min_encryption_version": version}
@@ -259,14 +291,20 @@ class OpenBaoMaster:
             raise MasterUnavailable(_STRANGE)
         return MasterWrap(PROVIDER, self.key_name, int(found[1]), found[0].encode())
 
-    def _path(self, verb: str) -> str:
-        return f"{self._transit.mount}/{verb}/{self._transit.key}"
+    def path(self, below: str) -> str:
+        """A path below the mount."""
+        return f"{self._transit.mount}/{below}"
 
-    async def _ask(self, verb: str, question: dict[str, Any]) -> dict[str, Any]:
-        path = self._path(verb)
-        door = _Door.ROTATOR if verb == "rewrap" else _Door.CONTROL
-        answer = await self._call(lambda client: client.write_data(path, data=question), door=door)
-        return _data(answer)
+    def _path(self, verb: str) -> str:
+        return self.path(f"{verb}/{self._transit.key}")
+
+    async def _ask(
+        self, verb: str, question: dict[str, Any], *, door: _Door = _Door.CONTROL
+    ) -> dict[str, Any]:
+        return await self._write(self._path(verb), question, door=door)
+
+    async def _write(self, path: str, question: dict[str, Any], *, door: _Door) -> dict[str, Any]:
+        return _data(await self._call(lambda client: client.write_data(path, data=question), door=door))
 
     async def _call(self, work: Callable[[hvac.Client], Any], *, door: _Door) -> Any:
         loop = asyncio.get_running_loop()
@@ -286,7 +324,7 @@ class OpenBaoMaster:
             raise NoSuchKey("the keeper has no such transit engine or key") from None
         except (exceptions.VaultError, OSError) as error:  # what requests raises is an OSError, too
             sentence = next(says for kind, says in _SENTENCES.items() if isinstance(error, kind))
-            raise MasterUnavailable(sentence) from None
+            raise (MasterRefused if sentence == _DENIED else MasterUnavailable)(sentence) from None
 
     def _token_file(self, door: _Door) -> Path:
         """The token for what is asked for, and where there is none of its own, one that may do more."""
@@ -309,6 +347,10 @@ class OpenBaoMaster:
             client = self._own.client = _connected(self._transit)
         client.token = token
         return client
+
+
+def _door(*, may_rotate: bool) -> _Door:
+    return _Door.ROTATOR if may_rotate else _Door.CONTROL
 
 
 def _whole(found: object) -> int:

@@ -80,6 +80,10 @@ class Master(Protocol):
         """The version under which `wrap` wraps."""
         ...
 
+    async def made_at(self) -> dt.datetime | None:
+        """When the current version was made; None where the keeper does not tell."""
+        ...
+
     async def rotate(self) -> int:
         """Make a new version and return its number; earlier ones go on opening what they wrapped."""
         ...

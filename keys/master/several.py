@@ -5,6 +5,7 @@ Invariant: a wrap is opened by the keeper and key that it names, and by no other
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,10 @@ class Masters:
     async def current_version(self) -> int:
         """The current one's."""
         return await self.current.current_version()
+
+    async def made_at(self) -> dt.datetime | None:
+        """When the current one's was made."""
+        return await self.current.made_at()
 
     async def rotate(self) -> int:
         """The current one's."""

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from redis.asyncio import Redis
 
 from tests.servers import ValkeyServer
-from vault.breaker.errors import AnotherOpening, BreakerUnavailable, ListingStopped
+from vault.breaker.errors import AnotherOpening, BreakerUnavailable, ListingStopped, UnreadableRecord
 from vault.breaker.process import Breaker
 from vault.breaker.shared import RECENT, STATE, SharedBreaker
 from vault.breaker.window import Limit, Record
@@ -204,3 +204,19 @@ async def test_an_answer_that_is_older_than_a_mismatch_does_not_close(redis: Red
     with pytest.raises(ListingStopped):
         await asking
     assert shown(one) == 1
+
+
+async def test_only_a_record_that_cannot_be_read_is_cleared(redis: Redis) -> None:
+    breaker = process(redis)
+    await opened(breaker)
+    with pytest.raises(AnotherOpening):
+        await breaker.shared.clear()
+    assert await stopped(breaker)
+    await redis.hdel(STATE, "count")  # type: ignore[misc]
+    with pytest.raises(UnreadableRecord):
+        await breaker.require_closed()
+    await breaker.shared.clear()
+    assert await stopped(breaker)  # the process that saw it open has put it back
+    record = await breaker.shared.read()
+    assert record is not None
+    assert record.is_open

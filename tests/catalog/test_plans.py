@@ -27,7 +27,19 @@ from keys.service_token import ServiceTokenHash
 from keys.tables import catalog_metadata, patient_keys
 from keys.tables import recording_wraps as wraps_table
 from tests.catalog.rows import NOW, SECOND, TENANT, add_rows, row_values
-from vault.catalog import drafts, jobs, recordings, registry, rotation, service_tokens, tables
+from vault.catalog import (
+    census,
+    drafts,
+    due,
+    jobs,
+    key_jobs,
+    recordings,
+    registry,
+    retention,
+    rotation,
+    service_tokens,
+    tables,
+)
 from vault.catalog.drafts import DRAFT, KEPT
 from vault.catalog.errors import LostClaim, UnknownToken
 from vault.catalog.migrate import Schema
@@ -81,6 +93,17 @@ QUESTIONS: dict[str, Question] = {
     "seals_anything": lambda c: rotation.seals_anything(c, KEY),
     "hold_wraps": lambda c: rotation.hold_wraps(c, KEY, after=None, limit=20),
     "wraps_of": lambda c: recording_wraps.wraps_of(c, [AFTER.recording_id]),
+    "old_patient_keys": lambda c: due.old_patient_keys(c, before=NOW, tenant=None),
+    "drained_keys": lambda c: due.drained_keys(c, before=NOW, tenant=None),
+    "ending": lambda c: service_tokens.ending(c, now=NOW, before=NOW + SECOND, tenant=None, limit=20),
+    "last_seen": lambda c: retention.last_seen(c, TENANT, after=None, limit=20),
+    "last_seen, a later page": lambda c: retention.last_seen(c, TENANT, after=ONE, limit=20),
+    "published": lambda c: census.published(c, pivot=AFTER.recording_id, limit=20, tenant=None),
+    "known": lambda c: census.known(c, after=(AFTER.recording_id, FILE), limit=20),
+    "among": lambda c: census.among(c, [FILE]),
+    "kept_of": lambda c: census.kept_of(c, [AFTER.recording_id]),
+    "keys_of": lambda c: census.keys_of(c, [AFTER.recording_id]),
+    "latest, of a tenant": lambda c: key_jobs.latest(c, limit=20, tenant=TENANT),
 }
 
 
@@ -117,6 +140,10 @@ async def _insert(database: Database) -> None:
     await add_rows(database, tables.objects, [_object(row["id"], n) for n, row in enumerate(rows)])
     await add_rows(database, tables.sessions, [_session(n) for n in range(ROWS)])
     await add_rows(database, tables.service_tokens, [_token(n) for n in range(ROWS)])
+    asked = [_key_job(n) for n in range(ROWS)]
+    await add_rows(database, tables.key_jobs, asked)
+    faults = [{"job_id": row["id"], "item": "x", "code": "x", "at": NOW} for row in asked]
+    await add_rows(database, tables.key_job_errors, faults)
 
 
 def _owner(number: int) -> dict[str, Any]:
@@ -169,6 +196,12 @@ def _session(number: int) -> dict[str, Any]:
         "issued_at": NOW,
         "expires_at": NOW + SECOND * (number - ROWS // 2),
     }
+
+
+def _key_job(number: int) -> dict[str, Any]:
+    asked = {"requested_by": "operator", "requested_at": NOW + SECOND * number, "free_at": NOW}
+    job = {"id": uuid.uuid4(), "kind": "patient", "state": "done", "done": 1, **asked}
+    return {**job, "tenant": TENANT if number % 100 == 0 else f"tenant-{number % 100}"}
 
 
 def _token(number: int) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
+from redis import Redis
 
 from tests.cli.conftest import Desk
 from tests.cli.test_doctor import findings, troubles
 from tests.servers.child import free_port
+from vault.breaker.shared import STATE
 from vault.cli.exits import Exit
 
 WHY = ("--reason", "release 1.4.1 is back")
@@ -71,6 +74,35 @@ def test_doctor_finds_it(desk: Desk) -> None:
     done = desk.invoke("doctor", "--json")
     assert (done.code, troubles(done)) == (Exit.PARTLY_FAILED, {"listing breaker"})
     assert "breaker close" in findings(done)["listing breaker"]["todo"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        ("HSET", STATE, "state", "open", "id", "x"),
+        ("HSET", STATE, "at_ms", "soon"),
+        ("HSET", STATE, "release", b"\xff\xfe"),
+        ("SET", STATE, "open"),
+    ],
+    ids=["fields missing", "no number", "no text", "no hash"],
+)
+def test_a_record_that_cannot_be_read_is_cleared(desk: Desk, spoil: tuple[str | bytes, ...]) -> None:
+    with contextlib.closing(Redis.from_url(f"unix://{desk.server.data / 'valkey' / 'valkey.sock'}")) as redis:
+        redis.delete(STATE)
+        redis.execute_command(*spoil)  # type: ignore[no-untyped-call]
+    status = desk.invoke("breaker", "status")
+    assert (status.code, "breaker close" in status.err) == (Exit.DEPENDENCY_DOWN, True)
+    assert desk.invoke("recordings", "ls", token=desk.session).code == Exit.DEPENDENCY_DOWN
+    assert troubles(desk.invoke("doctor", "--json")) == {"listing breaker"}
+    assert desk.invoke("breaker", "close", *WHY, stdin="yes\n").code == Exit.REFUSED
+    assert "would_clear" in desk.invoke("breaker", "close", *WHY, "--dry-run", "--json").json
+    done = desk.invoke("breaker", "close", *WHY, "--json", stdin="unreadable\n")
+    assert (done.code, list(done.json)) == (Exit.OK, ["cleared"])
+    told = actions(desk)[-1]
+    assert "could not be read" in told
+    assert WHY[1] in told
+    assert desk.invoke("breaker", "status", "--json").json == {"state": "closed"}
+    assert desk.invoke("recordings", "ls", token=desk.session).code == Exit.OK
 
 
 @pytest.mark.parametrize("words", [("status",), ("open", *WHY), ("close", *WHY)], ids=lambda words: words[0])

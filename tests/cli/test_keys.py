@@ -71,6 +71,9 @@ def test_a_patient_s_key_waits_for_her_session_and_can_be_paused(desk: Desk, rec
     assert desk.invoke("jobs", "abort", job, "--dry-run", "--json").json["would_abort"]["id"] == job
     assert desk.invoke("jobs", "abort", job, "--json", stdin=f"{job}\n").json["state"] == "aborted"
     assert desk.invoke("jobs", "resume", job).code == Exit.REFUSED
+    log = desk.invoke("audit", "tail", "-n", "500").out
+    told = [part.split(":")[0] for part in log.split(f"job {job} patient ")[1:]]
+    assert sorted(word for word in told if word != "begins") == ["abort", "asked for", "pause", "resume"]
 
 
 @pytest.mark.parametrize(
@@ -216,3 +219,103 @@ def tree(folder: Path) -> dict[str, str]:
         path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))
     ]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_what_is_due_is_told_and_nothing_is_changed(desk: Desk, recording: str) -> None:
+    del recording
+    before = digest(desk)
+    well = desk.run("keys", "due", "--json")
+    assert well.code == Exit.OK
+    assert (well.json["master"]["is_due"], well.json["tier_secret"]["is_due"]) == (False, False)
+    told = desk.invoke("keys", "due", "--master-after", "0s", "--patient-after", "0s", "--tier-after", "0s")
+    assert told.code == Exit.OK
+    for command in ("keys rotate master", "keys rotate patient", "tier secret"):
+        assert command in told.out
+    assert digest(desk) == before
+    assert desk.invoke("keys", "due", "--master-after", "soon").code == Exit.USAGE
+
+
+def test_a_patient_past_retention_is_proposed_and_stays(desk: Desk, recording: str) -> None:
+    words = ("keys", "retention")
+    made = desk.run(*words, "set", "brief", "--tenant", "clinic", "--days", "1", "--json")
+    assert (made.code, made.json["days"], made.json["default"]) == (Exit.OK, 1, False)
+    assert [each["class"] for each in desk.invoke(*words, "ls", "--json").json] == ["brief"]
+    assert desk.run(*words, "assign", "p-1", "--tenant", "clinic", "--class", "brief").code == Exit.OK
+    with (
+        contextlib.closing(sqlite3.connect(desk.server.data / "catalog.sqlite", timeout=30)) as catalog,
+        catalog,
+    ):
+        made_at = catalog.execute("SELECT created_at FROM recordings").fetchall()
+        catalog.execute(
+            "UPDATE recordings SET created_at = '2020-01-01 00:00:00.000000' WHERE patient = 'p-1'"
+        )
+    try:
+        proposed = desk.invoke("keys", "due", "--json").json["erasures_proposed"]
+        assert [(each["tenant"], each["patient"], each["class"]) for each in proposed] == [
+            ("clinic", "p-1", "brief")
+        ]
+        assert "nothing is erased by itself" in desk.invoke("keys", "due").out
+        assert desk.invoke("recordings", "ls", token=desk.session).code == Exit.OK
+        assert recording in desk.invoke("recordings", "ls", "--json", token=desk.session).out
+    finally:
+        with (
+            contextlib.closing(sqlite3.connect(desk.server.data / "catalog.sqlite", timeout=30)) as catalog,
+            catalog,
+        ):
+            catalog.execute("UPDATE recordings SET created_at = ? WHERE patient = 'p-1'", made_at[0])
+    assert desk.invoke(*words, "assign", "p-1", "--tenant", "clinic", "--default").code == Exit.OK
+    assert desk.invoke("keys", "due", "--json").json["erasures_proposed"] == []
+    log = desk.invoke("audit", "tail", "-n", "100", "--json").out
+    assert "retention.set" in log
+    assert "retention.assign" in log
+    assert "p-1" not in log
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("set", "a b", "--tenant", "clinic", "--days", "1"), Exit.USAGE),
+        (("set", "x", "--tenant", "clinic", "--days", "0"), Exit.USAGE),
+        (("assign", "p-1", "--tenant", "clinic"), Exit.USAGE),
+        (("assign", "p-1", "--tenant", "clinic", "--class", "x", "--default"), Exit.USAGE),
+        (("assign", "p-1", "--tenant", "clinic", "--class", "none"), Exit.FAILED),
+        (("assign", "nobody", "--tenant", "clinic", "--default"), Exit.FAILED),
+    ],
+)
+def test_wrong_classes_are_refused(desk: Desk, words: tuple[str, ...], code: Exit) -> None:
+    assert desk.invoke("keys", "retention", *words).code == code
+
+
+def test_the_census_holds_objects_against_the_catalog(desk: Desk, recording: str) -> None:
+    before = digest(desk)
+    well = desk.run("keys", "census", "--orphans", "--json")
+    assert (well.code, well.json["sample"]["wrong"], well.json["orphans"]["wrong"]) == (Exit.OK, 0, 0)
+    assert well.json["sample"]["looked_at"] == well.json["orphans"]["looked_at"] > 3
+    stray = desk.server.data / "objects" / recording / NOBODY
+    stray.write_bytes(b"x")
+    try:
+        assert desk.invoke("keys", "census").code == Exit.OK
+        found = desk.invoke("keys", "census", "--orphans", "--json")
+        assert found.code == Exit.PARTLY_FAILED
+        assert found.json["orphans"]["objects"] == [{"object": f"{recording}/{NOBODY}", "fault": "NO_ROW"}]
+        told = desk.invoke("keys", "census", "--orphans")
+        assert (told.code, NOBODY in told.out) == (Exit.PARTLY_FAILED, True)
+    finally:
+        stray.unlink()
+    assert digest(desk) == before
+
+
+def test_a_token_of_the_house(desk: Desk) -> None:
+    made = desk.run(
+        "tokens", "create", "--house", "--scope", "keys", "--save", desk.folder / "house.token", "--json"
+    )
+    assert (made.code, made.json["tenant"], made.json["scopes"]) == (Exit.OK, "*", ["keys"])
+    create = ("tokens", "create", "--scope")
+    for words in (
+        ("keys",),
+        ("keys", "--house", "--tenant", "clinic"),
+        ("ingest", "--house"),
+        ("keys", "--tenant", "*"),
+    ):
+        assert desk.invoke(*create, *words).code == Exit.USAGE
+    assert desk.invoke("tokens", "revoke", made.json["id"], "--yes").code == Exit.OK

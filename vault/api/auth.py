@@ -72,7 +72,7 @@ class Gatekeeper:
     async def _service(self, text: str, scope: str | None) -> Service:
         async with self.catalog.reading() as connection:
             row = await service_tokens.by_hash(connection, hash_service_token(text), now=self.clock())
-        if scope is not None and ServiceScope(scope) not in row.scopes:
+        if scope is not None and not row.may(ServiceScope(scope)):
             raise Problem(Code.FORBIDDEN, detail=f"The token lacks the scope {scope}.")
         return Service(row)
 

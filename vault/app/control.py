@@ -12,6 +12,7 @@ from keys.shares import ShareStore
 from keys.strongroom import Strongroom
 from keys.tier import create_tier_file
 from vault.api.auth import Gatekeeper
+from vault.api.keys import KeysApi
 from vault.api.recordings import RecordingsApi
 from vault.api.sessions import SessionsApi
 from vault.app.erasing import erasing
@@ -27,6 +28,7 @@ from vault.redis_client import connect_redis
 from vault.sessions.admission import Admission
 from vault.sessions.minting import Mint
 from vault.settings import ControlSettings
+from vault.survey.due import Surveyor
 
 
 def prepare_key_files(settings: ControlSettings) -> None:
@@ -72,6 +74,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
             limit_bytes=settings.upload_limit_bytes,
         )
         mint = Mint(strongroom, ground.catalog, ground.records, tiers, settings.audience, utc_now)
+        surveyor = Surveyor(ground.catalog, master, settings.tier_file)
         admission = Admission(ground.records, ground.catalog, tiers, settings.audience, utc_now)
         await stack.enter_async_context(erasing(settings, ground, strongroom))
         runner = make_runner(strongroom, ground, two_persons=settings.two_persons)
@@ -80,6 +83,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
             routes=(
                 *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),
                 *SessionsApi(mint, ground.catalog, ground.alarm, utc_now).routes(),
+                *KeysApi(strongroom, surveyor, ground.store, ground.audit, utc_now).routes(),
             ),
             gatekeeper=Gatekeeper(admission, ground.catalog, utc_now),
             metrics=ground.metrics,

@@ -14,7 +14,7 @@ from vault.alarm import breaker_event
 from vault.app.alarms import open_webhook
 from vault.app.audited import operator_log
 from vault.app.ground import utc_now
-from vault.audit.entry import Action
+from vault.audit.entry import Action, Decision, Event
 from vault.audit.log import AuditLog
 from vault.breaker.shared import SharedBreaker
 from vault.breaker.window import OPERATOR, Opening, Record
@@ -39,6 +39,16 @@ async def close_breaker(settings: CommonSettings, opening: Opening, *, reason: s
         await desk.audit.write(breaker_event(Action.BREAKER_CLOSE, opening, actor=OPERATOR, reason=reason))
         await desk.shared.close(opening)
         await desk.tell(Kind.BREAKER_CLOSED, opening, warn)
+
+
+async def clear_breaker(settings: CommonSettings, *, reason: str) -> None:
+    """Remove a record that cannot be read; raises `AnotherOpening`, `BreakerUnavailable` or `AuditUnavailable`."""
+    async with _desk(settings) as desk:
+        note = f"a record that could not be read: {reason}"
+        await desk.audit.write(
+            Event(action=Action.BREAKER_CLOSE, decision=Decision.ALLOW, actor=OPERATOR, note=note)
+        )
+        await desk.shared.clear()
 
 
 async def open_breaker(settings: CommonSettings, *, reason: str, warn: Warn) -> Opening | None:

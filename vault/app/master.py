@@ -31,13 +31,19 @@ _KMS_FORM: Final = (
 
 def open_master(settings: ControlSettings) -> Master:
     """The current keeper, and the former one beside it; raises `MasterUnusable` or `SettingsError`."""
+    current, *former = open_keepers(settings)
+    return Masters(current, tuple(former)) if former else current
+
+
+def open_keepers(settings: ControlSettings) -> tuple[Master, ...]:
+    """The current keeper, and the former one where there is one; raises as `open_master` does."""
     current = _opened(settings, settings.master_url, settings.master_token_file, name="MASTER")
     if settings.former_master_url is None:
-        return current
+        return (current,)
     former = _opened(
         settings, settings.former_master_url, settings.former_master_token_file, name="FORMER_MASTER"
     )
-    return Masters(current, (former,))
+    return current, former
 
 
 def uses_local_master(settings: ControlSettings) -> bool:

@@ -62,7 +62,7 @@ async def bring_back(settings: ControlSettings, standing: MasterStanding, *, by:
     note = f"{place.provider} {place.key_name} from v{lowest}"
     async with _catalog(settings) as catalog:
         async with catalog.writing() as connection:
-            for job_id in await key_jobs.under_way(connection, JobKind.RETIRE_MASTER):
+            for job_id in await key_jobs.unended(connection, JobKind.RETIRE_MASTER):
                 await key_jobs.abort(connection, job_id, now=utc_now())
         await _tell(settings, Action.MASTER_RESTORE, by, note)
         await open_master(settings).restore(lowest)

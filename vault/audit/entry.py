@@ -73,6 +73,8 @@ class Action(enum.Enum):
     RECORDING_REENCRYPT = "recording.reencrypt"
     COMPROMISE_DECLARE = "compromise.declare"
     COMPROMISE_STEP = "compromise.step"
+    RETENTION_SET = "retention.set"
+    RETENTION_ASSIGN = "retention.assign"
 
 
 class Decision(enum.Enum):

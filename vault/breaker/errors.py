@@ -3,6 +3,7 @@
 BreakerError
 ├── ListingStopped       the breaker is open: lists are not answered until an operator closes it
 ├── BreakerUnavailable   Redis does not answer, so nobody knows; lists are not answered either
+│   └── UnreadableRecord what Redis says cannot be read; an operator clears it
 └── AnotherOpening       it was closed, or opened anew, since the operator looked
 """
 
@@ -19,6 +20,10 @@ class ListingStopped(BreakerError):
 
 class BreakerUnavailable(BreakerError):
     """Redis does not answer."""
+
+
+class UnreadableRecord(BreakerUnavailable):
+    """What Redis says of the breaker cannot be read: written by something else than a replica of ours."""
 
 
 class AnotherOpening(BreakerError):

@@ -18,15 +18,20 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError, WatchError
 
-from vault.breaker.errors import AnotherOpening, BreakerUnavailable
+from vault.breaker.errors import AnotherOpening, BreakerUnavailable, UnreadableRecord
 from vault.breaker.window import Limit, Opening, Record, counted, past_ms, too_many
 
 RECENT: Final = "rv:breaker:recent"
 STATE: Final = "rv:breaker:state"
 # The driver tries again by itself; an answer that waits for it has to come all the same.
 TIMEOUT_S: Final = 2.0
+
+_UNREADABLE: Final = (
+    "what Redis says of the listing breaker cannot be read, and no list is answered: find out who wrote it, then: "
+    "replayvault breaker close --reason …"
+)
 
 # ARGV: id, at_ms, release, place, count.
 _OPEN: Final = """
@@ -56,10 +61,9 @@ class SharedBreaker:
             return seconds * 1000 + micros // 1000
 
     async def read(self) -> Record | None:
-        """The last opening, None where there never was one."""
+        """The last opening, None where there never was one; raises `UnreadableRecord`."""
         async with _translated():
-            fields = await cast("Awaitable[dict[bytes, bytes]]", self.redis.hgetall(STATE))
-        return _record({name.decode(): value.decode() for name, value in fields.items()})
+            return await _read(self.redis)
 
     async def mismatch(self, limit: Limit, *, release: str, place: str, now_ms: int) -> Opening | None:
         """Count one mismatch; the opening, where it is the one that opens."""
@@ -91,6 +95,24 @@ class SharedBreaker:
                 "nothing was closed: it was closed, or opened anew, meanwhile; see: replayvault breaker status"
             )
 
+    async def clear(self) -> None:
+        """Remove a record that cannot be read; raises `AnotherOpening` where there is none such by now.
+
+        Closes nothing: a process that saw an opening puts it back.
+        """
+        gone = AnotherOpening("nothing was cleared: see what stands there now: replayvault breaker status")
+        async with _translated(), self.redis.pipeline(transaction=True) as pipeline:
+            await pipeline.watch(STATE)
+            with contextlib.suppress(UnreadableRecord):
+                await _read(pipeline)
+                raise gone
+            cast("Any", pipeline).multi()  # the driver leaves this one untyped
+            pipeline.delete(STATE)
+            try:
+                await pipeline.execute()
+            except WatchError:
+                raise gone from None
+
     async def _run(self, script: str, *words: str | int) -> Any:
         async with _translated():
             return await cast("Awaitable[Any]", self.redis.eval(script, 2, STATE, RECENT, *map(str, words)))
@@ -100,15 +122,25 @@ def _fields(opening: Opening) -> tuple[str | int, ...]:
     return opening.opening_id, opening.at_ms, opening.release, opening.place, opening.count
 
 
+async def _read(redis: Redis) -> Record | None:
+    try:
+        found = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(STATE))
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        raise UnreadableRecord(_UNREADABLE) from None
+    try:
+        return _record({name.decode(): value.decode() for name, value in found.items()})
+    except (KeyError, ValueError):
+        raise UnreadableRecord(_UNREADABLE) from None
+
+
 def _record(fields: dict[str, str]) -> Record | None:
     if not fields:
         return None
-    try:
-        opening = Opening(
-            fields["id"], int(fields["at_ms"]), fields["release"], fields["place"], int(fields["count"])
-        )
-    except (KeyError, ValueError):
-        raise BreakerUnavailable("what Redis says of the listing breaker cannot be read") from None
+    opening = Opening(
+        fields["id"], int(fields["at_ms"]), fields["release"], fields["place"], int(fields["count"])
+    )
     return Record(opening, is_open=fields["state"] != "closed")
 
 

@@ -10,6 +10,8 @@ CatalogError
 ├── UnknownToken         no such service token
 ├── UnknownJob           no such key job
 ├── UnknownCompromise    no such declared leak
+├── UnknownClass         the tenant has no such retention class
+├── UnknownPatient       the tenant has no such patient
 ├── UnknownCursor        not a cursor of this list
 └── UnknownSchema        the database's schema is not the one that this release knows
 """
@@ -55,6 +57,14 @@ class UnknownJob(CatalogError):
 
 class UnknownCompromise(CatalogError):
     """There is no such declared leak."""
+
+
+class UnknownClass(CatalogError):
+    """The tenant has no such retention class."""
+
+
+class UnknownPatient(CatalogError):
+    """The tenant has no such patient."""
 
 
 class UnknownCursor(CatalogError):

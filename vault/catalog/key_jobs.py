@@ -148,15 +148,19 @@ async def find(connection: AsyncConnection, job_id: JobId) -> JobRow:
     return _job(row)
 
 
-async def under_way(connection: AsyncConnection, kind: JobKind) -> tuple[JobId, ...]:
+async def unended(connection: AsyncConnection, kind: JobKind) -> tuple[JobId, ...]:
     """Jobs of a kind that have not ended."""
     question = select(key_jobs.c.id).where(key_jobs.c.kind == kind.value, key_jobs.c.state.in_(_UNDER_WAY))
     return tuple(JobId(each) for each in await connection.scalars(question))
 
 
-async def latest(connection: AsyncConnection, *, limit: int) -> tuple[JobRow, ...]:
-    """Jobs, the latest request first."""
+async def latest(
+    connection: AsyncConnection, *, limit: int, tenant: TenantId | None = None
+) -> tuple[JobRow, ...]:
+    """Jobs, of one tenant or all of them, the latest request first."""
     question = select(key_jobs, *_COUNTS).order_by(key_jobs.c.requested_at.desc(), key_jobs.c.id).limit(limit)
+    if tenant is not None:
+        question = question.where(key_jobs.c.tenant == tenant)
     return tuple(_job(row) for row in (await connection.execute(question)).mappings())
 
 
@@ -193,6 +197,25 @@ async def claim(
     }
     await connection.execute(update(key_jobs).where(key_jobs.c.id == job_id, free).values(values))
     return claimed, await find(connection, claimed.job_id)
+
+
+async def others_wait(connection: AsyncConnection, held: JobClaim, *, now: dt.datetime) -> bool:
+    """Whether another job could be claimed now."""
+    waiting = exists().where(
+        key_jobs.c.state.in_((JobState.QUEUED.value, JobState.RUNNING.value)),
+        key_jobs.c.free_at <= now,
+        key_jobs.c.id != held.job_id,
+    )
+    return bool(await connection.scalar(select(waiting)))
+
+
+async def under_way(connection: AsyncConnection, tenant: TenantId) -> int:
+    """How many of a tenant's jobs are queued, running or paused."""
+    question = select(func.count()).where(
+        key_jobs.c.tenant == tenant,
+        key_jobs.c.state.in_(_UNDER_WAY),
+    )
+    return int(await connection.scalar(question) or 0)
 
 
 async def report(

@@ -132,8 +132,8 @@ async def count_wraps(connection: AsyncConnection, scope: Scope) -> int:
     return int(await connection.scalar(question) or 0)
 
 
-async def census(connection: AsyncConnection) -> tuple[KeysInState, ...]:
-    """How many patient keys stand in each state, and how many recording wraps under them."""
+async def census(connection: AsyncConnection, *, tenant: TenantId | None = None) -> tuple[KeysInState, ...]:
+    """How many patient keys, of one tenant or of all, stand in each state, and how many recording wraps under them."""
     wraps = (
         select(recording_wraps.c.patient_key_id, func.count().label("wraps"))
         .group_by(recording_wraps.c.patient_key_id)
@@ -146,6 +146,7 @@ async def census(connection: AsyncConnection) -> tuple[KeysInState, ...]:
             func.coalesce(func.sum(wraps.c.wraps), 0).label("recordings"),
         )
         .select_from(patient_keys.outerjoin(wraps, wraps.c.patient_key_id == patient_keys.c.key_id))
+        .where(*within(Scope(tenant)))
         .group_by(patient_keys.c.state)
     )
     found = {

@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys.ids import TenantId
-from keys.service_token import ServiceScope, ServiceTokenHash
+from keys.service_token import HOUSE, HOUSE_SCOPES, ServiceScope, ServiceTokenHash
 from vault.catalog.errors import UnknownToken
 from vault.catalog.tables import service_tokens
 
@@ -29,6 +29,15 @@ class ServiceTokenRow:
     created_at: dt.datetime
     expires_at: dt.datetime | None
     revoked_at: dt.datetime | None
+
+    @property
+    def is_of_house(self) -> bool:
+        """Whether it concerns every tenant."""
+        return self.tenant == HOUSE
+
+    def may(self, scope: ServiceScope) -> bool:
+        """Whether it has a scope. A token of the house opens no patient, whatever its row says."""
+        return scope in self.scopes and (scope in HOUSE_SCOPES or not self.is_of_house)
 
 
 async def add(connection: AsyncConnection, row: ServiceTokenRow, token_hash: ServiceTokenHash) -> None:
@@ -63,6 +72,30 @@ async def by_hash(
 async def every(connection: AsyncConnection) -> tuple[ServiceTokenRow, ...]:
     """All tokens, the oldest first."""
     question = select(service_tokens).order_by(service_tokens.c.created_at, service_tokens.c.id)
+    return tuple(_read(row) for row in (await connection.execute(question)).mappings())
+
+
+async def ending(
+    connection: AsyncConnection,
+    *,
+    now: dt.datetime,
+    before: dt.datetime,
+    tenant: TenantId | None,
+    limit: int,
+) -> tuple[ServiceTokenRow, ...]:
+    """Tokens that end by themselves between two moments, the first to end first."""
+    question = (
+        select(service_tokens)
+        .where(
+            service_tokens.c.revoked_at.is_(None),
+            service_tokens.c.expires_at > now,
+            service_tokens.c.expires_at <= before,
+        )
+        .order_by(service_tokens.c.expires_at)
+        .limit(limit)
+    )
+    if tenant is not None:
+        question = question.where(service_tokens.c.tenant == tenant)
     return tuple(_read(row) for row in (await connection.execute(question)).mappings())
 
 

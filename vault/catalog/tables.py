@@ -89,6 +89,15 @@ Index(
     postgresql_where=_published,
     sqlite_where=_published,
 )
+_present = text("state <> 'deleted'")
+Index(
+    "ix_recordings_newest",
+    recordings.c.tenant,
+    recordings.c.patient,
+    recordings.c.created_at,
+    postgresql_where=_present,
+    sqlite_where=_present,
+)
 Index("ix_recordings_tenant", recordings.c.tenant, recordings.c.created_at.desc(), recordings.c.id.desc())
 
 # Keys that recordings had before they were encrypted anew, and what they opened: tickets name them. A row stays, so
@@ -115,6 +124,8 @@ objects = Table(
     Column("touched_at", Moment, nullable=False),
 )
 _draft = text("kept <> 1")
+# The order in which a store lists them.
+Index("ix_objects_place", objects.c.recording_id, objects.c.file_id)
 Index("ix_objects_drafts", objects.c.touched_at, postgresql_where=_draft, sqlite_where=_draft)
 
 jobs = Table(
@@ -176,6 +187,7 @@ key_jobs = Table(
 )
 Index("ix_key_jobs_free", key_jobs.c.state, key_jobs.c.free_at)
 Index("ix_key_jobs_requested", key_jobs.c.requested_at.desc(), key_jobs.c.id)
+Index("ix_key_jobs_tenant", key_jobs.c.tenant, key_jobs.c.requested_at.desc(), key_jobs.c.id)
 
 key_job_errors = Table(
     "key_job_errors",
@@ -225,4 +237,11 @@ service_tokens = Table(
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment),
     Column("revoked_at", Moment),
+)
+_standing = text("revoked_at IS NULL")
+Index(
+    "ix_service_tokens_end",
+    service_tokens.c.expires_at,
+    postgresql_where=_standing,
+    sqlite_where=_standing,
 )

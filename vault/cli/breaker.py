@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import click
 
-from vault.app.desk import close_breaker, open_breaker, read_breaker
+from vault.app.desk import clear_breaker, close_breaker, open_breaker, read_breaker
+from vault.breaker.errors import UnreadableRecord
 from vault.breaker.window import OPERATOR, Opening, Record
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import Exit, sentences
@@ -22,6 +23,7 @@ from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
 from vault.cli.output import emit, json_option, pairs, say
 from vault.logs import silence_logs
+from vault.settings import AllSettings
 
 _LONGEST_REASON: Final = 200
 
@@ -68,11 +70,18 @@ def status(data_dir: Path | None, *, as_json: bool) -> None:
 @data_dir_option
 @guarded
 def close(guard: Guard, reason: str, data_dir: Path | None, *, as_json: bool) -> None:
-    """Let lists be answered again, once it is known why keys did not match."""
+    """Let lists be answered again, once it is known why keys did not match.
+
+    A record in Redis that cannot be read is removed; replicas that saw an opening put that back, to be closed next.
+    """
     with sentences():
         silence_logs()
         settings = operator_settings(data_dir=data_dir)
-        record = asyncio.run(read_breaker(settings))
+        try:
+            record = asyncio.run(read_breaker(settings))
+        except UnreadableRecord:
+            _clear(guard, settings, reason, as_json=as_json)
+            return
         if record is None or not record.is_open:
             emit({"closed": None}, as_json=as_json, people=lambda: say("the breaker is closed already"))
             return
@@ -98,6 +107,16 @@ def open_(reason: str, data_dir: Path | None, *, as_json: bool) -> None:
         told = "lists are stopped" if opening is not None else "lists are stopped already"
         document = {"opened": None if opening is None else opening.opening_id}
         emit(document, as_json=as_json, people=lambda: say(told))
+
+
+def _clear(guard: Guard, settings: AllSettings, reason: str, *, as_json: bool) -> None:
+    told = "a record that cannot be read"
+    if guard.dry_run:
+        emit({"would_clear": told}, as_json=as_json, people=lambda: say(f"would remove {told}"))
+        return
+    guard.ask("unreadable", about=f"Redis holds {told}; it is removed, and replicas write what they know.")
+    asyncio.run(clear_breaker(settings, reason=reason))
+    emit({"cleared": told}, as_json=as_json, people=lambda: say(f"removed {told}"))
 
 
 def _cause(opening: Opening) -> str:

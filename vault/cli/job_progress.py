@@ -1,10 +1,10 @@
-"""How far a key job is: as a document, as an exit code, and as a bar that stays until it ends."""
+"""How far a key job is: as a few words, as an exit code, and as a bar that stays until it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,31 +22,6 @@ _EXITS: Final = {
     JobState.INCOMPLETE: Exit.PARTLY_FAILED,
     JobState.ABORTED: Exit.FAILED,
 }
-
-
-def document_of(job: JobRow) -> dict[str, Any]:
-    """A job as JSON."""
-    return {
-        "id": str(job.job_id),
-        "kind": job.kind.value,
-        "state": job.state.value,
-        "tenant": job.tenant,
-        "patient": job.patient,
-        "recording": None if job.recording_id is None else str(job.recording_id),
-        "options": dict(job.options),
-        "total": job.total,
-        "done": job.done,
-        "failed": job.failed,
-        "skipped": job.skipped,
-        "rate_per_s": job.rate_per_s,
-        "hours": job.hours,
-        "note": job.note,
-        "requested_by": job.requested_by,
-        "requested_at": job.requested_at,
-        "approved_by": job.approved_by,
-        "started_at": job.started_at,
-        "ended_at": job.ended_at,
-    }
 
 
 def progress_of(job: JobRow) -> str:

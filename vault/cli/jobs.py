@@ -18,16 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vault.app.ground import utc_now
 from vault.catalog import key_jobs
 from vault.catalog.key_jobs import JobError, JobId, JobRow
+from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
-from vault.cli.job_progress import document_of, exit_of_job, progress_of, watched
+from vault.cli.job_progress import exit_of_job, progress_of, watched
 from vault.cli.output import emit, json_option, pairs, say, table
 from vault.cli.person import operator_name
 from vault.cli.words import IDENTIFIER
 from vault.logs import configure_logs, silence_logs
+from vault.rotation.asking import document_of, error_document_of, event_of
 
 _EXAMPLE = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
 _SHOWN_ERRORS = 100
@@ -47,7 +49,7 @@ def ls(limit: int, data_dir: Path | None, *, as_json: bool) -> None:
     """List jobs, the latest first."""
     with sentences():
         found = asyncio.run(_read(data_dir, lambda c: key_jobs.latest(c, limit=limit)))
-        emit([document_of(job) for job in found], as_json=as_json, people=lambda: _show_all(found))
+        emit([_document(job) for job in found], as_json=as_json, people=lambda: _show_all(found))
 
 
 @jobs.command("show", examples=(f"replayvault jobs show {_EXAMPLE}",))
@@ -61,8 +63,7 @@ def show(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
         errors = asyncio.run(
             _read(data_dir, lambda c: key_jobs.errors_of(c, JobId(job), limit=_SHOWN_ERRORS))
         )
-        listed = [{"item": each.item, "code": each.code, "at": each.at} for each in errors]
-        document = document_of(row) | {"errors": listed}
+        document = _document(row) | {"errors": [error_document_of(each) for each in errors]}
         emit(document, as_json=as_json, people=lambda: _show(row, errors))
 
 
@@ -74,7 +75,7 @@ def watch(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Stay until the job ends. Exit code 5 where items failed, 3 where it is paused."""
     with sentences():
         ended = asyncio.run(watched(operator_settings(data_dir=data_dir), JobId(job), shown=not as_json))
-        emit(document_of(ended), as_json=as_json, people=lambda: _show(ended, ()))
+        emit(_document(ended), as_json=as_json, people=lambda: _show(ended, ()))
     sys.exit(int(exit_of_job(ended)))
 
 
@@ -84,7 +85,7 @@ def watch(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
 @data_dir_option
 def pause(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Stop a job after its current step; nothing is lost, and `resume` goes on from there."""
-    _changed(data_dir, job, lambda c: key_jobs.pause(c, JobId(job)), as_json=as_json)
+    _changed(data_dir, job, lambda c: key_jobs.pause(c, JobId(job)), "pause", as_json=as_json)
 
 
 @jobs.command("resume", examples=(f"replayvault jobs resume {_EXAMPLE}",))
@@ -93,7 +94,9 @@ def pause(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
 @data_dir_option
 def resume(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Go on with a paused job."""
-    _changed(data_dir, job, lambda c: key_jobs.resume(c, JobId(job), now=utc_now()), as_json=as_json)
+    _changed(
+        data_dir, job, lambda c: key_jobs.resume(c, JobId(job), now=utc_now()), "resume", as_json=as_json
+    )
 
 
 @jobs.command("retry", examples=(f"replayvault jobs retry {_EXAMPLE}",))
@@ -102,7 +105,7 @@ def resume(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
 @data_dir_option
 def retry(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
     """Try again what failed in a job that ended incomplete."""
-    _changed(data_dir, job, lambda c: key_jobs.retry(c, JobId(job), now=utc_now()), as_json=as_json)
+    _changed(data_dir, job, lambda c: key_jobs.retry(c, JobId(job), now=utc_now()), "retry", as_json=as_json)
 
 
 @jobs.command("approve", examples=(f"replayvault jobs approve {_EXAMPLE}",))
@@ -118,7 +121,7 @@ def approve(job: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> None:
         settings = operator_settings(data_dir=data_dir)
         asyncio.run(approved(settings, JobId(job), by=operator_name()))
         row = asyncio.run(_read(data_dir, lambda c: key_jobs.find(c, JobId(job))))
-        emit(document_of(row), as_json=as_json, people=lambda: say(f"the job is {row.state.value}"))
+        emit(_document(row), as_json=as_json, people=lambda: say(f"the job is {row.state.value}"))
 
 
 @jobs.command(
@@ -134,10 +137,10 @@ def abort(guard: Guard, job: uuid.UUID, data_dir: Path | None, *, as_json: bool)
     with sentences():
         row = asyncio.run(_read(data_dir, lambda c: key_jobs.find(c, JobId(job))))
         if guard.dry_run:
-            emit({"would_abort": document_of(row)}, as_json=as_json, people=lambda: _show(row, ()))
+            emit({"would_abort": _document(row)}, as_json=as_json, people=lambda: _show(row, ()))
             return
         guard.ask(str(job), about=f"The job did {row.done} of {row.total}. It cannot be resumed afterwards.")
-    _changed(data_dir, job, lambda c: key_jobs.abort(c, JobId(job), now=utc_now()), as_json=as_json)
+    _changed(data_dir, job, lambda c: key_jobs.abort(c, JobId(job), now=utc_now()), "abort", as_json=as_json)
 
 
 @jobs.command("run", examples=("replayvault jobs run",))
@@ -173,19 +176,27 @@ def _changed(
     data_dir: Path | None,
     job: uuid.UUID,
     change: Callable[[AsyncConnection], Awaitable[None]],
+    word: str,
     *,
     as_json: bool,
 ) -> None:
     async def changed() -> JobRow:
-        async with opened_catalog(operator_settings(data_dir=data_dir)) as catalog:
-            async with catalog.writing() as connection:
-                await change(connection)
-            async with catalog.reading() as connection:
-                return await key_jobs.find(connection, JobId(job))
+        async with (
+            audited_catalog(operator_settings(data_dir=data_dir)) as (catalog, audit),
+            catalog.writing() as connection,
+        ):
+            await change(connection)
+            row = await key_jobs.find(connection, JobId(job))
+            await audit.write(event_of(row, word, actor=operator_name()))
+            return row
 
     with sentences():
         row = asyncio.run(changed())
-        emit(document_of(row), as_json=as_json, people=lambda: say(f"the job is {row.state.value}"))
+        emit(_document(row), as_json=as_json, people=lambda: say(f"the job is {row.state.value}"))
+
+
+def _document(job: JobRow) -> dict[str, Any]:
+    return document_of(job, now=utc_now())
 
 
 def _show_all(found: tuple[JobRow, ...]) -> None:
@@ -197,7 +208,7 @@ def _show_all(found: tuple[JobRow, ...]) -> None:
 
 
 def _show(job: JobRow, errors: tuple[JobError, ...]) -> None:
-    pairs(*((name.replace("_", " "), value) for name, value in document_of(job).items()))
+    pairs(*((name.replace("_", " "), value) for name, value in _document(job).items()))
     if errors:
         table(("item", "code", "at"), [(each.item, each.code, each.at) for each in errors])
         say(f"mend what is wrong, then: replayvault jobs retry {job.job_id}")

@@ -98,9 +98,19 @@ def swap_finding(table: Path) -> Finding:
 
 def _key_files(settings: CommonSettings) -> Iterator[tuple[str, Path, bool]]:
     if isinstance(settings, ControlSettings):
-        yield "master key", settings.master_file, settings.master_key_file is not None
+        from vault.app.master import uses_local_master  # noqa: PLC0415 - other roles load no keeper's client
+
+        if uses_local_master(settings):
+            yield "master key", settings.master_file, settings.master_key_file is not None
         if settings.master_passphrase_file is not None:
             yield "master passphrase", settings.master_passphrase_file, True
+        for name, path in (
+            ("master token", settings.master_token_file),
+            ("rotator token", settings.rotator_token_file),
+            ("former master token", settings.former_master_token_file),
+        ):
+            if path is not None:
+                yield name, path, True
     if isinstance(settings, ServeSettings):
         yield "tier secret", settings.tier_file, settings.tier_secret_file is not None
     if settings.audit_key_file is not None or settings.audit_key.exists():

@@ -17,7 +17,7 @@ from keys.database import open_database
 from keys.errors import DatabaseUnavailable
 from keys.ids import new_file_id, new_recording_id
 from keys.session import CLOCK_SKEW_S
-from vault.breaker.errors import BreakerUnavailable
+from vault.breaker.errors import BreakerUnavailable, UnreadableRecord
 from vault.breaker.shared import SharedBreaker
 from vault.catalog.errors import UnknownSchema
 from vault.catalog.migrate import Schema, require_current
@@ -49,6 +49,9 @@ async def remote_findings(settings: CommonSettings) -> list[Finding]:
     found = await database_findings("catalog", settings.catalog, Schema.CATALOG)
     if isinstance(settings, ControlSettings):
         found += await database_findings("share store", settings.shares, Schema.SHARES)
+        from vault.cli.master_checks import master_findings  # noqa: PLC0415 - other roles load no keeper's client
+
+        found += await master_findings(settings)
     found += await redis_findings(settings)
     found += await object_findings(settings.objects, writes=not isinstance(settings, StreamSettings))
     if isinstance(settings, ControlSettings):
@@ -114,6 +117,12 @@ async def breaker_finding(shared: SharedBreaker) -> Finding:
     name = "listing breaker"
     try:
         record = await shared.read()
+    except UnreadableRecord:
+        return wrong(
+            name,
+            "what Redis says of it cannot be read; no list is answered",
+            "find out who wrote it, then: replayvault breaker close --reason …",
+        )
     except BreakerUnavailable as error:
         return down(name, str(error), "see what is wrong with Redis: meanwhile no list is answered")
     if record is None or not record.is_open:

@@ -15,18 +15,19 @@ from typing import Any
 import click
 
 from keys.ids import parse_tenant
-from keys.service_token import ServiceScope, hash_service_token, new_service_token
+from keys.service_token import HOUSE, HOUSE_SCOPES, ServiceScope, hash_service_token, new_service_token
+from vault.app.ground import utc_now
 from vault.audit.entry import Action, Decision, Event
 from vault.catalog import service_tokens
 from vault.catalog.errors import UnknownToken
 from vault.catalog.service_tokens import ServiceTokenRow
+from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
 from vault.cli.output import emit, json_option, say, table
-from vault.cli.recorded import recorded_catalog
 from vault.cli.saving import hand_out, save_option
 from vault.cli.words import DURATION, IDENTIFIER
 from vault.settings import AllSettings
@@ -45,9 +46,11 @@ def tokens() -> None:
     examples=(
         "replayvault tokens create --tenant clinic --scope ingest --scope sessions > backend.token",
         "replayvault tokens create --tenant clinic --name uploader --scope ingest --expires 90d --save up.token",
+        "replayvault tokens create --house --scope keys --expires 90d --save house.token",
     ),
 )
-@click.option("--tenant", required=True, help="Whose recordings it is for.")
+@click.option("--tenant", help="Whose recordings it is for.")
+@click.option("--house", is_flag=True, help="For keys and audit of every tenant, and for no recording.")
 @click.option(
     "--name", default="backend", show_default=True, help="What it is for, to know it again in `tokens ls`."
 )
@@ -65,7 +68,8 @@ def tokens() -> None:
 @data_dir_option
 def create(
     *,
-    tenant: str,
+    tenant: str | None,
+    house: bool,
     name: str,
     scopes: tuple[str, ...],
     expires: dt.timedelta | None,
@@ -76,11 +80,15 @@ def create(
     """Make a token and print it, this once."""
     if not name.isprintable() or not 1 <= len(name) <= 128:  # noqa: PLR2004 - the column's width
         raise click.BadParameter("a name has 1 to 128 printable characters", param_hint="--name")
+    if (tenant is None) != house:
+        raise click.UsageError("say whose it is: --tenant NAME, or --house")
+    if house and not set(scopes) <= {each.value for each in HOUSE_SCOPES}:
+        raise click.UsageError("a token of the house has no scopes but keys and audit")
     with sentences():
         text, now = new_service_token(), utc_now()
         row = ServiceTokenRow(
             token_id=uuid.uuid4(),
-            tenant=parse_tenant(tenant),
+            tenant=HOUSE if tenant is None else parse_tenant(tenant),
             name=name,
             scopes=frozenset(ServiceScope(each) for each in scopes),
             created_at=now,
@@ -137,13 +145,8 @@ def revoke(guard: Guard, token_id: uuid.UUID, data_dir: Path | None, *, as_json:
         emit({"revoked": token_id}, as_json=as_json, people=lambda: say(f"{token_id} is revoked"))
 
 
-def utc_now() -> dt.datetime:
-    """The clock."""
-    return dt.datetime.now(tz=dt.UTC)
-
-
 async def _add(settings: AllSettings, row: ServiceTokenRow, text: str) -> None:
-    async with recorded_catalog(settings) as (catalog, audit):
+    async with audited_catalog(settings) as (catalog, audit):
         await audit.write(_event(Action.TOKEN_CREATE, row))
         async with catalog.writing() as connection:
             await service_tokens.add(connection, row, hash_service_token(text))
@@ -158,7 +161,7 @@ async def _standing(settings: AllSettings, token_id: uuid.UUID) -> ServiceTokenR
 
 
 async def _revoke(settings: AllSettings, row: ServiceTokenRow) -> None:
-    async with recorded_catalog(settings) as (catalog, audit):
+    async with audited_catalog(settings) as (catalog, audit):
         await audit.write(_event(Action.TOKEN_REVOKE, row))
         async with catalog.writing() as connection:
             await service_tokens.revoke(connection, row.token_id, now=utc_now())

@@ -31,6 +31,8 @@ from vault.client.documents import (
     Ticket,
 )
 from vault.client.errors import ReplayVaultError
+from vault.client.key_documents import JobState, KeyJob, KeysCensus, KeysDue, KeysStatus
+from vault.client.keys import Keys
 from vault.client.patient import PatientSession
 from vault.client.sinks import FileSink, Sink, WriterSink
 from vault.client.token import Token
@@ -38,6 +40,12 @@ from vault.client.token import Token
 __all__ = [
     "Backoff",
     "FileSink",
+    "JobState",
+    "KeyJob",
+    "Keys",
+    "KeysCensus",
+    "KeysDue",
+    "KeysStatus",
     "Metadata",
     "OpenedSession",
     "PatientSession",

@@ -28,6 +28,7 @@ from vault.client.documents import (
     Ticket,
 )
 from vault.client.errors import NotPublished
+from vault.client.keys import Keys
 from vault.client.sources import UNKNOWN_TYPE, Progress, Source, media_type, opened_file, read_pieces, size_of
 from vault.client.token import Token, TokenKind
 from vault.client.uploads import send
@@ -53,6 +54,11 @@ class ReplayVault:
         """
         token.require(TokenKind.SERVICE)
         self._wire = Wire(url, token, backoff=backoff or Backoff(), plain_http=plain_http)
+
+    @property
+    def keys(self) -> Keys:
+        """Keys and what is done to them; needs the scope `keys`."""
+        return Keys(self._wire)
 
     def __repr__(self) -> str:
         return f"ReplayVault({self._wire.origin!r})"

@@ -38,13 +38,15 @@ class SessionScope(enum.Enum):
     SHARE = "share"
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """What the service answers."""
+
     model_config = ConfigDict(
         extra="ignore", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
     )
 
 
-class Metadata(_Document):
+class Metadata(Document):
     """What the patient will see of a consultation. The service seals all of it under the patient's key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,7 +57,7 @@ class Metadata(_Document):
     description: str | None = None
 
 
-class RecordingStatus(_Document):
+class RecordingStatus(Document):
     """Where a recording stands. `progress` is 0 to 1 while it is processed, and None where it is not known."""
 
     id: uuid.UUID
@@ -70,14 +72,14 @@ class RecordingStatus(_Document):
     source_size_bytes: int | None = None
 
 
-class StatusPage(_Document):
+class StatusPage(Document):
     """One page of a tenant's recordings."""
 
     recordings: tuple[RecordingStatus, ...]
     next: str | None = None
 
 
-class RecordingView(_Document):
+class RecordingView(Document):
     """One entry of a patient's list."""
 
     id: uuid.UUID
@@ -92,7 +94,7 @@ class RecordingView(_Document):
     files: tuple[str, ...]
 
 
-class RecordingPage(_Document):
+class RecordingPage(Document):
     """One page of a patient's list."""
 
     recordings: tuple[RecordingView, ...]
@@ -106,7 +108,7 @@ def _token(value: Any) -> Any:
 ReceivedToken = Annotated[Token, BeforeValidator(_token)]
 
 
-class OpenedSession(_Document):
+class OpenedSession(Document):
     """A session that was just opened or refreshed. The token is in this answer and nowhere else."""
 
     id: str
@@ -115,7 +117,7 @@ class OpenedSession(_Document):
     absolute_at: dt.datetime
 
 
-class SessionView(_Document):
+class SessionView(Document):
     """A live session or ticket, without its token."""
 
     id: str
@@ -126,19 +128,19 @@ class SessionView(_Document):
     expires_at: dt.datetime
 
 
-class SessionList(_Document):
+class SessionList(Document):
     """Live sessions and tickets."""
 
     sessions: tuple[SessionView, ...]
 
 
-class Revoked(_Document):
+class Revoked(Document):
     """How many sessions and tickets were ended."""
 
     revoked: int
 
 
-class Ticket(_Document):
+class Ticket(Document):
     """A ticket: one recording, for minutes, for players that can send no header."""
 
     token: ReceivedToken = Field(validation_alias="ticket")

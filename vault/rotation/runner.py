@@ -4,7 +4,8 @@ Invariants:
 - a runner works under a lease that every report renews, and stops at the first report that is refused: the job was
   paused or aborted, or another runner holds it;
 - what needs a second person here is not begun before one approved it, whatever asked for it;
-- what is down makes a job wait, never fail: it is handed back with a note, and taken up again later.
+- what is down makes a job wait, never fail: it is handed back with a note, and taken up again later;
+- nobody's job keeps another one waiting for longer than a slice and a turn: it goes to the end of the line.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from vault.rotation.hours import Hours
 from vault.rotation.turns import Turn, Turns
 
 POLL_S: Final = 1.0
+SLICE_S: Final = 30.0
+# A rest that is longer is taken in pieces, and the lease renewed after each.
+_NAP_S: Final = 10.0
 AGAIN_AFTER: Final = dt.timedelta(seconds=5)
 _DOWN: Final = {
     MasterUnavailable: "waits: the keeper of the master key does not answer",
@@ -53,6 +57,7 @@ class Runner:
     clock: Callable[[], dt.datetime]
     turns: Callable[[JobRow, JobClaim], Turns]
     two_persons: bool = False
+    slice_s: float = SLICE_S
 
     async def run(self) -> None:
         """Run jobs for ever; whatever is down is tried again."""
@@ -84,6 +89,7 @@ class Runner:
             async with self.catalog.writing() as connection:
                 return await key_jobs.await_approval(connection, held, note=AWAITING_NOTE)
         turns, cursor = self.turns(job, held), job.cursor
+        slice_ends_s = time.monotonic() + self.slice_s
         if job.total is None:
             await self._begin(held, job, await turns.count())
         while True:
@@ -100,7 +106,30 @@ class Runner:
                         connection, held, free_at=turn.again_at, note=turn.note, cursor=cursor
                     )
                 await key_jobs.report(connection, held, now=self.clock(), cursor=cursor, note=turn.note)
-            await asyncio.sleep(_rest_s(turn, job.rate_per_s, time.monotonic() - begun_s))
+            rest_s = _rest_s(turn, job.rate_per_s, time.monotonic() - begun_s)
+            if not await self._rest(held, rest_s, turn.note, slice_ends_s=slice_ends_s):
+                return None
+
+    async def _rest(self, held: JobClaim, rest_s: float, note: str | None, *, slice_ends_s: float) -> bool:
+        """Rest, and keep the job meanwhile; False where it was handed back for another one that waits."""
+        over_s = time.monotonic() + rest_s
+        while True:
+            left_s = max(over_s - time.monotonic(), 0.0)
+            if time.monotonic() >= slice_ends_s and await self._gave_way(held, left_s, note):
+                return False
+            await asyncio.sleep(min(left_s, _NAP_S))
+            if left_s <= _NAP_S:
+                return True
+            async with self.catalog.writing() as connection:
+                await key_jobs.report(connection, held, now=self.clock())
+
+    async def _gave_way(self, held: JobClaim, rest_s: float, note: str | None) -> bool:
+        now = self.clock()
+        async with self.catalog.writing() as connection:
+            if not await key_jobs.others_wait(connection, held, now=now):
+                return False
+            await key_jobs.hand_back(connection, held, free_at=now + dt.timedelta(seconds=rest_s), note=note)
+        return True
 
     async def _begin(self, held: JobClaim, job: JobRow, total: int) -> None:
         await self.audit.write(_event(job, "begins", total))
@@ -143,4 +172,4 @@ def _rest_s(turn: Turn, rate_per_s: float | None, taken_s: float) -> float:
 
 def _event(job: JobRow, word: str, count: int) -> Event:
     note = f"job {job.job_id} {job.kind.value} {word}: {count}"
-    return Event(action=Action.KEY_JOB, decision=Decision.ALLOW, actor="operator", note=note)
+    return Event(action=Action.KEY_JOB, decision=Decision.ALLOW, actor=job.requested_by, note=note)

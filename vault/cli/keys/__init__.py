@@ -22,6 +22,9 @@ VERBS: Final = {
     "retire": "vault.cli.keys.retire",
     "reencrypt": "vault.cli.keys.reencrypt",
     "compromise": "vault.cli.keys.compromise",
+    "due": "vault.cli.keys.due",
+    "census": "vault.cli.keys.census",
+    "retention": "vault.cli.keys.retention",
 }
 
 

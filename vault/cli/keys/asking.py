@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
-from keys import halves
-from keys.database import Database
 from keys.ids import parse_patient, parse_tenant
 from vault.app.ground import utc_now
-from vault.catalog import key_jobs
 from vault.catalog.key_job_states import JobState
-from vault.catalog.key_jobs import JobId, JobKind, JobRow
+from vault.catalog.key_jobs import JobKind, JobRow
 from vault.catalog.rotation import Scope
+from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.exits import Exit
 from vault.cli.guards import Guard
-from vault.cli.job_progress import document_of, exit_of_job, watched
+from vault.cli.job_progress import exit_of_job, watched
 from vault.cli.output import emit, pairs, say
 from vault.cli.person import operator_name
-from vault.rotation.approval import first_state
-from vault.rotation.hours import Hours
+from vault.rotation import asking
+from vault.rotation.asking import Plan, document_of
 from vault.settings import AllSettings
 
 R = TypeVar("R")
@@ -61,7 +58,7 @@ def ask_for(settings: AllSettings, job: JobRow, *, wait: bool, as_json: bool) ->
     if wait:
         job = asyncio.run(watched(settings, job.job_id, shown=not as_json))
     emit(
-        document_of(job),
+        document_of(job, now=utc_now()),
         as_json=as_json,
         people=lambda: say(_told(job)),
     )
@@ -92,25 +89,32 @@ def new_job(
     options: Mapping[str, Any] | None = None,
 ) -> JobRow:
     """A job that an operator asks for now; raises `MalformedHours`."""
-    return JobRow(
-        job_id=JobId(uuid.uuid4()),
-        kind=kind,
-        state=first_state(kind, two_persons=settings.two_persons),
-        tenant=scope.tenant,
-        patient=scope.patient,
-        base_version=None,
-        requested_by=operator_name(),
-        requested_at=utc_now(),
-        options=options or {},
+    return asking.new_job(
+        kind,
+        scope,
+        by=operator_name(),
+        now=utc_now(),
         rate_per_s=pace.rate_per_s,
-        hours=None if pace.hours is None else str(Hours.parse(pace.hours)),
+        hours=pace.hours,
+        options=options,
+        two_persons=settings.two_persons,
     )
+
+
+def plan_of(settings: AllSettings, job: JobRow) -> Plan:
+    """What a job would do."""
+
+    async def planned() -> Plan:
+        async with opened_catalog(settings) as catalog, catalog.reading() as connection:
+            return await asking.plan_of(connection, job)
+
+    return asyncio.run(planned())
 
 
 def ask_for_master(guard: Guard, settings: AllSettings, kind: JobKind, pace: Pace, *, as_json: bool) -> None:
     """Wrap patient keys anew, after a question; or only say how many that would be."""
     job = new_job(settings, kind, Scope(), pace)
-    plan = asyncio.run(_master_plan(settings, kind))
+    plan = plan_of(settings, job)
     if guard.dry_run:
         emit({"would_rewrap": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))
         return
@@ -119,24 +123,7 @@ def ask_for_master(guard: Guard, settings: AllSettings, kind: JobKind, pace: Pac
 
 
 async def _ask(settings: AllSettings, job: JobRow) -> None:
-    async with opened_catalog(settings) as catalog:
-        asked = replace(job, base_version=await _newest_version(catalog))
-        async with catalog.writing() as connection:
-            await key_jobs.ask(connection, asked)
-
-
-async def _newest_version(catalog: Database) -> int:
-    """The newest version that anything stands under: whoever finds that one current has to make the next."""
-    async with catalog.reading() as connection:
-        return max((each.place.key_version for each in await halves.census(connection)), default=0)
-
-
-async def _master_plan(settings: AllSettings, kind: JobKind) -> dict[str, Any]:
-    async with opened_catalog(settings) as catalog, catalog.reading() as connection:
-        under = await halves.census(connection)
-    versions = {f"{e.place.provider} {e.place.key_name} v{e.place.key_version}": e.count for e in under}
-    return {
-        "new version": kind is JobKind.MASTER,
-        "patient keys": sum(each.count for each in under),
-        **versions,
-    }
+    event = asking.event_of(job, "asked for", actor=job.requested_by)
+    async with audited_catalog(settings) as (catalog, audit), catalog.writing() as connection:
+        await asking.ask(connection, job)
+        await audit.write(event)

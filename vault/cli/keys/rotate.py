@@ -6,13 +6,12 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from vault.app.ground import utc_now
 from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
-from vault.catalog import registry, rotation
+from vault.catalog import registry
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.rotation import Scope
 from vault.cli.databases import opened_catalog
@@ -20,7 +19,7 @@ from vault.cli.examples import ExampledGroup
 from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, GuardRefused, guarded
-from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced, parse_scope
+from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced, parse_scope, plan_of
 from vault.cli.keys.status import tier_document
 from vault.cli.output import emit, json_option, pairs, say
 from vault.logs import silence_logs
@@ -91,7 +90,9 @@ def patient(
         job = new_job(
             settings, JobKind.PATIENT, scope, Pace(rate, hours, wait), options={NOW: True} if now else None
         )
-        plan = asyncio.run(_patient_plan(settings, scope, now=now))
+        plan = plan_of(settings, job)
+        if now:
+            plan["sessions that end"] = asyncio.run(_alive(settings, scope))
         if guard.dry_run:
             emit({"would_rotate": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))
             return
@@ -161,11 +162,6 @@ async def _tiers(settings: AllSettings, *, writing: bool) -> TierStanding:
         return await (desk.advance() if writing else desk.look())
 
 
-async def _patient_plan(settings: AllSettings, scope: Scope, *, now: bool) -> dict[str, Any]:
+async def _alive(settings: AllSettings, scope: Scope) -> int:
     async with opened_catalog(settings) as catalog, catalog.reading() as connection:
-        patients = await rotation.count_unrotated(connection, scope, requested_at=utc_now())
-        wraps = await rotation.count_wraps(connection, scope)
-        alive = await registry.count_alive(connection, scope.tenant, scope.patient, now=utc_now())
-    # One call wraps the new half; two unwrap the old and the new one, to move what stands under the old one.
-    ending = {"sessions that end": alive} if now else {}
-    return {"patients": patients, "recordings": wraps, "calls to the master key": 3 * patients, **ending}
+        return await registry.count_alive(connection, scope.tenant, scope.patient, now=utc_now())

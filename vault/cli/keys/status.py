@@ -8,10 +8,8 @@ from typing import Any
 
 import click
 
-from keys import halves
 from keys.errors import MasterUnusable
 from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
-from vault.catalog import rotation
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import Exampled
 from vault.cli.exits import sentences
@@ -19,6 +17,7 @@ from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.output import emit, json_option, pairs, say, table
 from vault.sessions.errors import RecordsUnavailable
 from vault.settings import AllSettings
+from vault.survey.status import status as survey
 
 
 @click.command(cls=Exampled, examples=("replayvault keys status", "replayvault keys status --json"))
@@ -28,7 +27,7 @@ def status(data_dir: Path | None, *, as_json: bool) -> None:
     """Count keys: patient keys under each version of each master key, and recordings under patient keys."""
     with sentences():
         document = asyncio.run(_status(operator_settings(data_dir=data_dir)))
-        emit(document, as_json=as_json, people=lambda: _show_status(document))
+        emit(document, as_json=as_json, people=lambda: show_status(document))
 
 
 def tier_document(standing: TierStanding | None) -> dict[str, Any]:
@@ -59,27 +58,12 @@ async def _tiers(settings: AllSettings) -> TierStanding | None:
 
 async def _status(settings: AllSettings) -> dict[str, Any]:
     async with opened_catalog(settings) as catalog, catalog.reading() as connection:
-        under = await halves.census(connection)
-        states = await rotation.census(connection)
-    return {
-        "tier": tier_document(await _tiers(settings)),
-        "master": [
-            {
-                "provider": each.place.provider,
-                "key": each.place.key_name,
-                "version": each.place.key_version,
-                "patient_keys": each.count,
-                "oldest": each.oldest_at,
-            }
-            for each in under
-        ],
-        "patient": [
-            {"state": each.state, "keys": each.keys, "recordings": each.recordings} for each in states
-        ],
-    }
+        counted = await survey(connection)
+    return {"tier": tier_document(await _tiers(settings)), **counted}
 
 
-def _show_status(document: dict[str, Any]) -> None:
+def show_status(document: dict[str, Any]) -> None:
+    """Print it as two tables."""
     rows = [
         [row[name] for name in ("provider", "key", "version", "patient_keys", "oldest")]
         for row in document["master"]

@@ -1,4 +1,7 @@
-"""The catalog and the audit log, for operators' commands that change something: what they do is on record first."""
+"""The catalog and the audit log of an operator who changes something.
+
+Invariant: what is written inside one transaction with its entry holds only where the entry stands.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from vault.settings import AllSettings
 
 
 @contextlib.asynccontextmanager
-async def recorded_catalog(settings: AllSettings) -> AsyncIterator[tuple[Database, AuditLog]]:
-    """Both, for the length of the block; raises as `opened_catalog` and `audited` do."""
+async def audited_catalog(settings: AllSettings) -> AsyncIterator[tuple[Database, AuditLog]]:
+    """Both for the length of the block; raises as `opened_catalog` does, or `AuditUnavailable`."""
     async with opened_catalog(settings) as catalog:
         store = make_store(settings.objects)
         with warnings_aside():

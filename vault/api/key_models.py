@@ -1,0 +1,201 @@
+"""The documents of the key routes: what an administrator's tool sends and receives."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vault.api.models import Reference
+from vault.catalog.key_jobs import JobKind
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MasterCount(_Document):
+    """Patient keys under one version of one master key."""
+
+    provider: str
+    key: str
+    version: int
+    patient_keys: int
+    oldest: dt.datetime = Field(description="When the oldest of these patient keys was made.")
+
+
+class StateCount(_Document):
+    """Patient keys in one state of their life, and recordings wrapped under them."""
+
+    state: str
+    keys: int
+    recordings: int
+
+
+class KeysStatus(_Document):
+    """How many keys there are, and how much stands under them: the tenant's, or everybody's to a token of the house."""
+
+    master: tuple[MasterCount, ...]
+    patient: tuple[StateCount, ...]
+
+
+class WrongObject(_Document):
+    """An object that is not what the catalog says."""
+
+    object: str
+    fault: str = Field(description="A stable code, such as MISSING or OTHER_KEY.")
+
+
+class SampleView(_Document):
+    """What was looked at in the object store, by headers alone."""
+
+    looked_at: int
+    wrong: int
+    objects: tuple[WrongObject, ...]
+
+
+class CensusView(KeysStatus):
+    """The same, and a random sample of published recordings held against their objects."""
+
+    sample: SampleView
+
+
+class CensusQuery(_Document):
+    """How many recordings to look at."""
+
+    sample: Annotated[int, Field(ge=0, le=200)] = 20
+
+
+class MasterDue(_Document):
+    """The current version of the master key."""
+
+    provider: str
+    key: str
+    version: int
+    made_at: dt.datetime | None = Field(description="Null where its keeper does not tell.")
+    is_due: bool
+    patient_keys_elsewhere: int = Field(
+        description="Patient keys under other versions or keepers: rewrap them."
+    )
+
+
+class TierDue(_Document):
+    """The secret that seals session records."""
+
+    made_at: dt.datetime | None
+    is_due: bool
+
+
+class AgedKeys(_Document):
+    """Keys that are due."""
+
+    count: int
+    is_whole: bool = Field(description="False where there are more than were counted.")
+    oldest_at: dt.datetime | None
+
+
+class EndingToken(_Document):
+    """A service token that ends by itself soon."""
+
+    id: uuid.UUID
+    tenant: str
+    name: str
+    expires_at: dt.datetime
+
+
+class ErasureProposed(_Document):
+    """A patient whose newest recording is older than their class allows. Nobody is erased by being named here."""
+
+    tenant: str
+    patient: str
+    class_: str = Field(alias="class")
+    newest_at: dt.datetime
+
+
+class DueView(_Document):
+    """What is past its time. Master key and tier secret are shown to a token of the house only."""
+
+    master: MasterDue | None
+    tier_secret: TierDue | None
+    patient_keys: AgedKeys = Field(description="Active patient keys older than two years.")
+    drained: AgedKeys = Field(description="Former patient keys that wrap nothing any more.")
+    tokens: tuple[EndingToken, ...]
+    erasures_proposed: tuple[ErasureProposed, ...]
+    erasures_whole: bool = Field(
+        description="False where not everybody was looked at, or more are past than named."
+    )
+
+
+class NewKeyJob(_Document):
+    """Asks for a job on keys."""
+
+    kind: JobKind
+    tenant: Reference | None = Field(
+        default=None, description="For a token of the house: narrow it to a tenant."
+    )
+    patient: Reference | None = Field(default=None, description="Narrow it to one patient.")
+    rate_per_s: Annotated[float, Field(ge=0.01, le=1_000_000)] | None = None
+    hours: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")] | None = Field(
+        default=None, description="Only in this part of the day, in UTC: 22:00-06:00."
+    )
+    dry_run: bool = False
+
+
+class JobPlan(_Document):
+    """What a job would do. Nothing was changed."""
+
+    kind: JobKind
+    would: dict[str, int | bool]
+
+
+class JobView(_Document):
+    """Where a job stands."""
+
+    id: uuid.UUID
+    kind: JobKind
+    state: Literal["queued", "running", "paused", "done", "incomplete", "aborted"]
+    tenant: str | None
+    patient: str | None
+    recording: uuid.UUID | None
+    options: dict[str, Any]
+    total: int | None
+    done: int
+    failed: int
+    skipped: int
+    remaining_s: int | None = Field(description="At the pace it had so far; null where nobody can tell.")
+    rate_per_s: float | None
+    hours: str | None
+    note: str | None
+    requested_by: str
+    requested_at: dt.datetime
+    approved_by: str | None
+    started_at: dt.datetime | None
+    ended_at: dt.datetime | None
+
+
+class JobFault(_Document):
+    """An item that failed."""
+
+    item: str
+    code: str
+    at: dt.datetime
+
+
+class JobDetail(JobView):
+    """A job, and the first hundred items that failed."""
+
+    errors: tuple[JobFault, ...]
+
+
+class JobList(_Document):
+    """Jobs, the latest first."""
+
+    jobs: tuple[JobView, ...]
+
+
+class JobsQuery(_Document):
+    """How many jobs to list."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 50
