@@ -199,3 +199,71 @@ class JobsQuery(_Document):
     """How many jobs to list."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 50
+
+
+_Reason = Annotated[str, Field(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class NewErasure(_Document):
+    """Asks for a patient to be erased. `tenant` is named with a token of the house alone."""
+
+    tenant: Reference | None = None
+    patient: Reference
+    reason: _Reason = Field(description="Stands in the certificate: why, and no name.")
+    hold_s: Annotated[int, Field(ge=0, le=366 * 86400)] = Field(
+        default=72 * 3600, description="How long it can be cancelled."
+    )
+
+
+class ErasureView(_Document):
+    """Where an erasure stands."""
+
+    id: uuid.UUID
+    state: Literal["requested", "held", "destroying", "destroyed", "deleted", "certified", "cancelled"]
+    tenant: str
+    patient: str
+    reason: str
+    requested_by: str
+    requested_at: dt.datetime
+    approved_by: str | None
+    hold_until: dt.datetime | None
+    destroyed_at: dt.datetime | None
+    backups_expire_at: dt.datetime | None = Field(description="When the certificate can be made.")
+    ended_at: dt.datetime | None
+
+
+class ErasureList(_Document):
+    """Erasures, the latest request first."""
+
+    erasures: tuple[ErasureView, ...]
+
+
+class NewLegalHold(_Document):
+    """Keeps a patient from being erased."""
+
+    tenant: Reference | None = None
+    patient: Reference
+    reason: _Reason
+
+
+class HoldQuery(_Document):
+    """Whose legal hold."""
+
+    tenant: Reference | None = None
+    patient: Reference
+
+
+class LegalHoldView(_Document):
+    """A legal hold."""
+
+    tenant: str
+    patient: str
+    reason: str
+    placed_by: str
+    placed_at: dt.datetime
+
+
+class LegalHoldList(_Document):
+    """Legal holds, by tenant and patient."""
+
+    holds: tuple[LegalHoldView, ...]

@@ -85,11 +85,11 @@ class KeysApi:
     async def status(self, call: Call[Service, None, None]) -> models.KeysStatus:
         """How many keys there are."""
         async with self.strongroom.catalog.reading() as connection:
-            return models.KeysStatus(**await status(connection, tenant=_own(call)))
+            return models.KeysStatus(**await status(connection, tenant=own_tenant(call)))
 
     async def census(self, call: Call[Service, models.CensusQuery, None]) -> models.CensusView:
         """The same, and a sample of objects."""
-        tenant = _own(call)
+        tenant = own_tenant(call)
         async with self.strongroom.catalog.reading() as connection:
             counted = await status(connection, tenant=tenant)
         sample = await Sampler(self.strongroom.catalog, self.store, tenant).look(call.query.sample)
@@ -97,7 +97,7 @@ class KeysApi:
 
     async def due(self, call: Call[Service, None, None]) -> models.DueView:
         """What is past its time."""
-        found = await self.surveyor.due(now=self.clock(), tenant=_own(call), bounds=_BOUNDS)
+        found = await self.surveyor.due(now=self.clock(), tenant=own_tenant(call), bounds=_BOUNDS)
         return models.DueView(**found)
 
     async def ask(self, call: Call[Service, None, models.NewKeyJob]) -> models.JobView | models.JobPlan:
@@ -125,7 +125,7 @@ class KeysApi:
         return self._view(job)
 
     async def _require_room(self, connection: AsyncConnection, call: Call[Service, Any, Any]) -> None:
-        own = _own(call)
+        own = own_tenant(call)
         if own is not None and await key_jobs.under_way(connection, own) >= MOST_UNDER_WAY:
             detail = (
                 f"{MOST_UNDER_WAY} jobs are under way: wait until one ends, or ask for one on every patient."
@@ -135,7 +135,7 @@ class KeysApi:
     async def list(self, call: Call[Service, models.JobsQuery, None]) -> models.JobList:
         """Jobs, the latest first."""
         async with self.strongroom.catalog.reading() as connection:
-            jobs = await key_jobs.latest(connection, limit=call.query.limit, tenant=_own(call))
+            jobs = await key_jobs.latest(connection, limit=call.query.limit, tenant=own_tenant(call))
         return models.JobList(jobs=tuple(map(self._view, jobs)))
 
     async def show(self, call: Call[Service, None, None]) -> models.JobDetail:
@@ -165,7 +165,7 @@ class KeysApi:
     async def _find(self, connection: AsyncConnection, call: Call[Service, None, None], verb: str) -> JobRow:
         """The job in the path; another tenant's is not there, and asking for it is on record."""
         job_id = JobId(call.parsed("job_id", by=parse_uuid))
-        own = _own(call)
+        own = own_tenant(call)
         job = await key_jobs.find(connection, job_id)
         if own in {None, job.tenant}:
             return job
@@ -274,7 +274,7 @@ class KeysApi:
         )
 
 
-def _own(call: Call[Service, Any, Any]) -> TenantId | None:
+def own_tenant(call: Call[Service, Any, Any]) -> TenantId | None:
     """The tenant that a token is of; None for one of the house."""
     token = call.principal.token
     return None if token.is_of_house else token.tenant
@@ -282,7 +282,7 @@ def _own(call: Call[Service, Any, Any]) -> TenantId | None:
 
 def _scope(call: Call[Service, None, models.NewKeyJob]) -> Scope:
     """What a body may mean by the token that came with it; raises `Problem`."""
-    own, body = _own(call), call.body
+    own, body = own_tenant(call), call.body
     asked = None if body.tenant is None else parse_tenant(body.tenant)
     patient: PatientRef | None = None if body.patient is None else parse_patient(body.patient)
     if OFFERS[body.kind].is_for_all:

@@ -12,6 +12,7 @@ from keys.shares import ShareStore
 from keys.strongroom import Strongroom
 from keys.tier import create_tier_file
 from vault.api.auth import Gatekeeper
+from vault.api.erasures import ErasuresApi
 from vault.api.keys import KeysApi
 from vault.api.recordings import RecordingsApi
 from vault.api.sessions import SessionsApi
@@ -22,6 +23,7 @@ from vault.app.rotating import make_runner, running
 from vault.app.serving import Served
 from vault.app.tiers import live_tiers
 from vault.catalog.migrate import Schema, migrate
+from vault.erasure.requests import Register, Requests
 from vault.ingest import Ingest
 from vault.queue import WakeUps, open_queue
 from vault.redis_client import connect_redis
@@ -79,10 +81,13 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         await stack.enter_async_context(erasing(settings, ground, strongroom))
         runner = make_runner(strongroom, ground, two_persons=settings.two_persons)
         await stack.enter_async_context(running(runner))
+        register = Register(ground.catalog, shares)
+        requests = Requests(register, ground.audit, utc_now, settings.two_persons)
         yield Served(
             routes=(
                 *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),
                 *SessionsApi(mint, ground.catalog, ground.alarm, utc_now).routes(),
+                *ErasuresApi(requests).routes(),
                 *KeysApi(strongroom, surveyor, ground.store, ground.audit, utc_now).routes(),
             ),
             gatekeeper=Gatekeeper(admission, ground.catalog, utc_now),

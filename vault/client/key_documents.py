@@ -14,6 +14,7 @@ from vault.client.documents import Document
 class JobState(enum.Enum):
     """Where a key job stands."""
 
+    AWAITING = "awaiting"
     QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"

@@ -27,7 +27,7 @@ def status(data_dir: Path | None, *, as_json: bool) -> None:
     """Count keys: patient keys under each version of each master key, and recordings under patient keys."""
     with sentences():
         document = asyncio.run(_status(operator_settings(data_dir=data_dir)))
-        emit(document, as_json=as_json, people=lambda: show_status(document))
+        emit(document, as_json=as_json, people=lambda: _show(document))
 
 
 def tier_document(standing: TierStanding | None) -> dict[str, Any]:
@@ -62,13 +62,8 @@ async def _status(settings: AllSettings) -> dict[str, Any]:
     return {"tier": tier_document(await _tiers(settings)), **counted}
 
 
-def show_status(document: dict[str, Any]) -> None:
-    """Print it as two tables."""
-    rows = [
-        [row[name] for name in ("provider", "key", "version", "patient_keys", "oldest")]
-        for row in document["master"]
-    ]
-    table(("master key", "name", "version", "patient keys", "oldest"), rows)
+def _show(document: dict[str, Any]) -> None:
+    show_status(document)
     say("")
     pairs(
         *(
@@ -76,5 +71,14 @@ def show_status(document: dict[str, Any]) -> None:
             for name, value in document["tier"].items()
         )
     )
+
+
+def show_status(document: dict[str, Any]) -> None:
+    """Print how many keys there are, as two tables."""
+    rows = [
+        [row[name] for name in ("provider", "key", "version", "patient_keys", "oldest")]
+        for row in document["master"]
+    ]
+    table(("master key", "name", "version", "patient keys", "oldest"), rows)
     say("")
     table(("patient keys", "keys", "recordings"), [list(row.values()) for row in document["patient"]])
