@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
+import pwd
 import shutil
 import sqlite3
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from keys.master.local import load_master_file
 from tests.cli.conftest import Desk
+from vault.cli import person
 from vault.cli.exits import Exit
 from vault.cli.person import operator_name
 
@@ -74,7 +77,15 @@ def test_a_patient_s_key_waits_for_her_session_and_can_be_paused(desk: Desk, rec
 
 
 @pytest.mark.parametrize(
-    "words", [("rotate", "patient"), ("rotate", "master"), ("rewrap",), ("retire", "patient")], ids=" ".join
+    "words",
+    [
+        ("rotate", "patient"),
+        ("rotate", "master"),
+        ("rewrap",),
+        ("retire", "patient"),
+        ("rotate", "tier-secret"),
+    ],
+    ids=" ".join,
 )
 def test_a_dry_run_changes_nothing(desk: Desk, recording: str, words: tuple[str, ...]) -> None:
     del recording
@@ -187,3 +198,17 @@ def tree(folder: Path) -> dict[str, str]:
         path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))
     ]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize(
+    ("login", "number"), [("4242", 4242), (str(2**32 - 1), os.getuid()), ("", os.getuid())]
+)
+def test_who_types_is_told_by_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, login: str, number: int
+) -> None:
+    (tmp_path / "loginuid").write_text(login, encoding="ascii")
+    monkeypatch.setattr(person, "_LOGIN", tmp_path / "loginuid")
+    for name in ("USER", "LOGNAME", "SUDO_USER"):
+        monkeypatch.setenv(name, "somebody-else")
+    expected = pwd.getpwuid(number).pw_name if number == os.getuid() else number
+    assert operator_name() == f"operator:{expected}"
