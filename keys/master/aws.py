@@ -19,7 +19,6 @@ import asyncio
 import base64
 import datetime as dt
 import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,7 +30,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from keys import contexts
 from keys.digest import blake2b
-from keys.errors import KeyMismatch, KeysError, Malformed, MasterUnavailable, NoSuchKey, NotRetirable
+from keys.errors import (
+    KeyMismatch,
+    KeysError,
+    Malformed,
+    MasterUnavailable,
+    MasterUnusable,
+    NoSuchKey,
+    NotRetirable,
+)
 from keys.master.protocol import MasterVersion, MasterWrap
 from keys.secret import MasterHalf
 
@@ -93,11 +100,13 @@ class AwsMaster:
     """A symmetric key of AWS KMS."""
 
     def __init__(self, place: KmsKey) -> None:
-        """Connects when first used."""
+        """Connects when first used. Made once a process: boto reads its models and credentials here, for a second.
+
+        Raises `MasterUnusable` where boto cannot read its configuration.
+        """
         self._place = place
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="kms")
-        self._lock = threading.Lock()
-        self._made: KMSClient | None = None
+        self._client = _connected(place)
         self._resolved: str | None = None
 
     @property
@@ -275,28 +284,30 @@ class AwsMaster:
 
     def _in_thread(self, work: Callable[[KMSClient], T]) -> T:
         try:
-            return work(self._client())
+            return work(self._client)
         except ClientError as error:
             raise _translated(str(error.response.get("Error", {}).get("Code"))) from None
         except (BotoCoreError, OSError) as error:
             # The name alone: a message of boto's may hold an address or a file's content.
             raise MasterUnavailable(f"AWS KMS cannot be asked ({type(error).__name__})") from None
 
-    def _client(self) -> KMSClient:
-        with self._lock:
-            if self._made is None:
-                self._made = boto3.session.Session().client(
-                    "kms",
-                    region_name=self._place.region,
-                    endpoint_url=self._place.endpoint,
-                    config=Config(
-                        connect_timeout=LIMIT_S,
-                        read_timeout=LIMIT_S,
-                        retries={"total_max_attempts": 1},
-                        max_pool_connections=_THREADS,
-                    ),
-                )
-            return self._made
+
+def _connected(place: KmsKey) -> KMSClient:
+    config = Config(
+        connect_timeout=LIMIT_S,
+        read_timeout=LIMIT_S,
+        retries={"total_max_attempts": 1},
+        max_pool_connections=_THREADS,
+    )
+    try:
+        made: KMSClient = boto3.session.Session().client(
+            "kms", region_name=place.region, endpoint_url=place.endpoint, config=config
+        )
+    except (BotoCoreError, OSError, ValueError) as error:
+        raise MasterUnusable(
+            f"AWS's configuration cannot be used ({type(error).__name__}): see ~/.aws and AWS_… in the environment"
+        ) from None
+    return made
 
 
 def encryption_context(context: bytes) -> dict[str, str]:

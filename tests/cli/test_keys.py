@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
+import pwd
 import shutil
 import sqlite3
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from keys.master.local import load_master_file
 from tests.cli.conftest import Desk
+from vault.cli import person
 from vault.cli.exits import Exit
 from vault.cli.person import operator_name
 
@@ -84,6 +87,7 @@ def test_a_patient_s_key_waits_for_her_session_and_can_be_paused(desk: Desk, rec
         ("rewrap",),
         ("retire", "patient"),
         ("reencrypt", "--tenant", "clinic"),
+        ("rotate", "tier-secret"),
     ],
     ids=" ".join,
 )
@@ -319,3 +323,17 @@ def test_a_token_of_the_house(desk: Desk) -> None:
     ):
         assert desk.invoke(*create, *words).code == Exit.USAGE
     assert desk.invoke("tokens", "revoke", made.json["id"], "--yes").code == Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("login", "number"), [("4242", 4242), (str(2**32 - 1), os.getuid()), ("", os.getuid())]
+)
+def test_who_types_is_told_by_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, login: str, number: int
+) -> None:
+    (tmp_path / "loginuid").write_text(login, encoding="ascii")
+    monkeypatch.setattr(person, "_LOGIN", tmp_path / "loginuid")
+    for name in ("USER", "LOGNAME", "SUDO_USER"):
+        monkeypatch.setenv(name, "somebody-else")
+    expected = pwd.getpwuid(number).pw_name if number == os.getuid() else number
+    assert operator_name() == f"operator:{expected}"

@@ -19,7 +19,15 @@ import pytest
 from aiohttp import web
 
 from keys import contexts
-from keys.errors import KeyMismatch, KeysError, Malformed, MasterUnavailable, NoSuchKey, NotRetirable
+from keys.errors import (
+    KeyMismatch,
+    KeysError,
+    Malformed,
+    MasterUnavailable,
+    MasterUnusable,
+    NoSuchKey,
+    NotRetirable,
+)
 from keys.ids import Generation, new_key_id, parse_patient, parse_tenant
 from keys.master.aws import AwsMaster, KmsKey, encryption_context
 from keys.master.protocol import MasterWrap
@@ -63,7 +71,7 @@ def listened(master: AwsMaster) -> list[tuple[str, dict[str, Any]]]:
     def heard(params: dict[str, Any], model: Any, **_: Any) -> None:
         asked.append((model.name, json.loads(params["body"])))
 
-    master._client().meta.events.register("before-call.kms", heard)
+    master._client.meta.events.register("before-call.kms", heard)
     return asked
 
 
@@ -185,9 +193,9 @@ async def test_each_refusal_is_told_once_and_in_our_words(aws: Aws, code: str, k
 
 
 async def test_it_waits_no_longer_than_two_seconds(aws: Aws) -> None:
-    aws.hangs, begun = True, time.monotonic()
+    aws.hangs, master, begun = True, master_of(aws), time.monotonic()
     with pytest.raises(MasterUnavailable, match=r"in time|cannot be asked"):
-        await master_of(aws).health()
+        await master.health()
     assert time.monotonic() - begun < 2.7
     aws.hangs = False
     with pytest.raises(MasterUnavailable, match="cannot be asked"):
@@ -199,6 +207,12 @@ async def test_a_key_that_is_not_enabled_is_not_well(aws: Aws) -> None:
     aws.answers["DescribeKey"] = (200, {"KeyMetadata": {"KeyId": "k-1", "KeyState": "PendingDeletion"}})
     with pytest.raises(MasterUnavailable, match="to be deleted"):
         await master_of(aws).health()
+
+
+def test_a_configuration_that_boto_cannot_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(MasterUnusable, match=r"AWS_… in the environment$"):
+        AwsMaster(KmsKey(key="k", region=REGION))
 
 
 async def test_a_strange_answer_is_no_half(aws: Aws) -> None:

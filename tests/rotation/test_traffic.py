@@ -1,4 +1,4 @@
-"""Twenty viewers list, play and seek while every key above their recordings is rotated: none of them notices.
+"""Twenty viewers list, play and seek while every key above their recordings is rotated and retired: none notices.
 
 Sessions are short and are refreshed as an app does it, so that the rotation has somebody to wait for and comes to its
 end. One stream, by a ticket, is read slowly from before the rotation until after it.
@@ -7,6 +7,7 @@ end. One stream, by a ticket, is read slowly from before the rotation until afte
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import random
 import time
 from collections.abc import AsyncIterator
@@ -15,13 +16,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from keys import halves, keyring
+from keys.halves import MasterPlace
 from keys.ids import parse_patient, parse_tenant
 from tests.adversary.press import Press, Pressed, pressing
 from tests.rotation.asking import ask, ended
 from tests.world import App, Backend, World
+from vault.catalog import recordings
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind
 from vault.rotation.renewal_job import GRACE
+from vault.rotation.retire_master_job import options_of
 
 VIEWERS = 20
 TTL_S = 30
@@ -125,12 +129,24 @@ async def test_nobody_notices_a_rotation(world: World, press: Press) -> None:
     jobs = [await ask(press.catalog, kind) for kind in (JobKind.PATIENT, JobKind.MASTER)]
     results = [await ended(press.catalog, job) for job in jobs]
     fresh = await press.publish(clinic, "ann", title="After the rotation")
+    async with press.catalog.reading() as connection:
+        [newest] = await halves.census(connection)
+    old = MasterPlace(newest.place.provider, newest.place.key_name, 1)
+    left = await ended(press.catalog, await ask(press.catalog, JobKind.RETIRE, soak_s=0))
+    gone = await ended(
+        press.catalog, await ask(press.catalog, JobKind.RETIRE_MASTER, **options_of(old, dt.timedelta()))
+    )
     over.set()
     assert not stream.done()
     await asyncio.gather(*watching)
     assert await stream == long.plain(ROLE)
     assert [viewer.wrong for viewer in viewers] == [[] for _ in viewers]
-    assert {(job.state, job.failed) for job in results} == {(JobState.DONE, 0)}
+    assert {(job.state, job.failed) for job in (*results, gone)} == {(JobState.DONE, 0)}
+    assert (left.state, left.done, left.failed) == (
+        JobState.INCOMPLETE,
+        0,
+        1,
+    )  # live sessions carry the old key
     assert sum(viewer.answers for viewer in viewers) > 500
     assert min(viewer.refreshes for viewer in viewers) > 0
     async with press.catalog.reading() as connection:
@@ -152,6 +168,8 @@ async def test_now_asks_every_app_to_sign_in_once(world: World, press: Press) ->
     assert (job.state, job.done) == (JobState.DONE, 1)
     assert time.monotonic() - begun < 10
     assert {(await app.get("/v1/recordings")).status for app in apps} == {401}
+    async with press.catalog.reading() as connection:
+        assert await recordings.patient_epoch(connection, parse_tenant("clinic"), parse_patient("ann")) == 2
     again = await clinic.sign_in("ann")
     assert (await again.get(f"{film.url}/{ROLE}")).body == film.plain(ROLE)
 

@@ -8,7 +8,6 @@ Invariant: a session counts as carrying a generation unless it was surely begun 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,7 +36,7 @@ class Draining:
 
 @dataclass(frozen=True, slots=True)
 class DrainingCount:
-    """How many generations drain: long enough, not yet, and those among the first that something is sealed under."""
+    """How many generations drain: for long enough, and not yet; `sealing` of the former still seal a recording."""
 
     due: int
     soaking: int
@@ -48,7 +47,12 @@ async def draining(
     connection: AsyncConnection, scope: Scope, *, before: dt.datetime, after: KeyId | None, limit: int
 ) -> tuple[Draining, ...]:
     """Generations of these patients that drain since `before` or earlier, by key id."""
-    question = select(patient_keys).where(*_due(scope, before)).order_by(patient_keys.c.key_id).limit(limit)
+    question = (
+        select(patient_keys)
+        .where(*_drains(scope), patient_keys.c.state_since <= before)
+        .order_by(patient_keys.c.key_id)
+        .limit(limit)
+    )
     if after is not None:
         question = question.where(patient_keys.c.key_id > after)
     rows = (await connection.execute(question)).mappings()
@@ -58,11 +62,10 @@ async def draining(
 async def count_draining(connection: AsyncConnection, scope: Scope, *, before: dt.datetime) -> DrainingCount:
     """How many of them there are."""
     sealing = exists().where(recording_wraps.c.patient_key_id == patient_keys.c.key_id)
-    due = _due(scope, before)
     return DrainingCount(
-        due=await _count(connection, due),
-        soaking=await _count(connection, (*due[:-1], patient_keys.c.state_since > before)),
-        sealing=await _count(connection, (*due, sealing)),
+        due=await _count(connection, *_drains(scope), patient_keys.c.state_since <= before),
+        soaking=await _count(connection, *_drains(scope), patient_keys.c.state_since > before),
+        sealing=await _count(connection, *_drains(scope), patient_keys.c.state_since <= before, sealing),
     )
 
 
@@ -80,15 +83,11 @@ async def is_carried(connection: AsyncConnection, key: Draining, *, now: dt.date
     return bool(await connection.scalar(select(exists().where(carries))))
 
 
-async def _count(connection: AsyncConnection, conditions: Sequence[ColumnElement[bool]]) -> int:
+async def _count(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> int:
     return int(
         await connection.scalar(select(func.count()).select_from(patient_keys).where(*conditions)) or 0
     )
 
 
-def _due(scope: Scope, before: dt.datetime) -> tuple[ColumnElement[bool], ...]:
-    return (
-        patient_keys.c.state == KeyState.DRAINING.value,
-        *within(scope),
-        patient_keys.c.state_since <= before,
-    )
+def _drains(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    return (patient_keys.c.state == KeyState.DRAINING.value, *within(scope))

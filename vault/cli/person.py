@@ -14,17 +14,19 @@ from typing import Final
 
 _LOGIN: Final = Path("/proc/self/loginuid")
 _UNSET: Final = 2**32 - 1
+_LONGEST: Final = 64  # a job's row takes no more, and a name that is cut may be another's
 
 
 def operator_name() -> str:
-    """`operator:NAME`, or `operator:NUMBER` of a user without a name."""
+    """`operator:NAME`, or `operator:NUMBER` where there is no name that fits."""
     number = _login_id()
     if number is None:
         number = os.getuid()
     try:
-        return f"operator:{pwd.getpwuid(number).pw_name}"
+        named = f"operator:{pwd.getpwuid(number).pw_name}"
     except KeyError:
-        return f"operator:{number}"
+        named = ""
+    return named if 0 < len(named) <= _LONGEST else f"operator:{number}"
 
 
 def _login_id() -> int | None:

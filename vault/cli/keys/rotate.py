@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -143,23 +143,37 @@ def tier_secret(guard: Guard, *, wait: bool, data_dir: Path | None, as_json: boo
     with sentences():
         silence_logs()
         settings = operator_settings(data_dir=data_dir)
-        standing = asyncio.run(_tiers(settings, writing=False))
+        standing = asyncio.run(_looked(settings))
         if guard.dry_run:
             told = {"would_rotate": tier_document(standing)}
             emit(told, as_json=as_json, people=lambda: pairs(*told["would_rotate"].items()))
             return
         guard.ask("rotate", about="Sessions and tickets are sealed under a new secret from now on.")
-        standing = asyncio.run(_tiers(settings, writing=True))
-        while wait and standing.step is not TierStep.NONE:
-            time.sleep(_POLL_S)
-            standing = asyncio.run(_tiers(settings, writing=True))
+        standing = asyncio.run(_advanced(settings, wait=wait, tell=_quiet if as_json else say))
         emit(tier_document(standing), as_json=as_json, people=lambda: say(NOTES[standing.step]))
     sys.exit(int(Exit.OK if standing.step is TierStep.NONE else Exit.IN_PROGRESS))
 
 
-async def _tiers(settings: AllSettings, *, writing: bool) -> TierStanding:
-    async with tier_desk(settings, writing=writing) as desk:
-        return await (desk.advance() if writing else desk.look())
+async def _looked(settings: AllSettings) -> TierStanding:
+    async with tier_desk(settings, writing=False) as desk:
+        return await desk.look()
+
+
+async def _advanced(settings: AllSettings, *, wait: bool, tell: Callable[[str], None]) -> TierStanding:
+    """Go on as far as it goes; with `wait` to the end, telling what it waits for."""
+    async with tier_desk(settings, writing=True) as desk:
+        standing, told = await desk.advance(), TierStep.NONE
+        while wait and standing.step is not TierStep.NONE:
+            if standing.step is not told:
+                tell(NOTES[standing.step])
+                told = standing.step
+            await asyncio.sleep(_POLL_S)
+            standing = await desk.advance()
+        return standing
+
+
+def _quiet(_: str) -> None:
+    """Output is one JSON document."""
 
 
 async def _alive(settings: AllSettings, scope: Scope) -> int:
