@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import uuid
 
 import pytest
 
 from keys.ids import parse_patient
+from keys.service_token import ServiceScope, hash_service_token, new_service_token
 from tests.catalog.rows import TENANT
 from tests.rotation.room import Room
-from vault.catalog import compromises, key_jobs, recordings, registry
+from vault.catalog import compromises, key_jobs, recordings, registry, service_tokens
 from vault.catalog.compromises import Compromise, CompromiseId, Leak
 from vault.catalog.errors import WrongState
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind
+from vault.catalog.service_tokens import ServiceTokenRow
 from vault.rotation.answering import Answering, standings
 from vault.rotation.answers import JOBS, Verb, steps_for
 
@@ -94,6 +97,36 @@ async def test_each_step_once_whoever_is_killed(room: Room) -> None:
     assert (await room.row(film)).key_id != before.key_id
     told = [each["note"].rsplit(": ", 1)[1] for each in room.audited() if each["action"] == "compromise.step"]
     assert told == ["end-sessions", "rotate-patients", "reencrypt"]
+
+
+@pytest.mark.parametrize("is_revoked", [False, True], ids=["standing", "revoked before"])
+async def test_a_backend_s_token_leaked(room: Room, *, is_revoked: bool) -> None:
+    await room.patient("ann", recordings=0)
+    await room.session("ann", ttl=dt.timedelta(hours=1))
+    token, declared = uuid.uuid4(), leak_of(Leak.TOKEN, room, tenant=TENANT)
+    declared = dataclasses.replace(declared, token_id=token)
+    row = ServiceTokenRow(
+        token_id=token,
+        tenant=TENANT,
+        name="test",
+        scopes=frozenset(ServiceScope),
+        created_at=room.at,
+        expires_at=None,
+        revoked_at=None,
+    )
+    async with room.catalog.writing() as connection:
+        await service_tokens.add(connection, row, hash_service_token(new_service_token()))
+        if is_revoked:
+            await service_tokens.revoke(connection, token, now=room.at)
+        await compromises.declare(connection, declared)
+    answering = Answering(room.catalog, room.audit, room.clock)
+    verbs = []
+    while (standing := await answering.begin_next(declared)) is not None:
+        verbs.append(standing.step.verb)
+    assert verbs == [Verb.REVOKE_TOKEN, Verb.END_SESSIONS]
+    async with room.catalog.reading() as connection:
+        assert [each.revoked_at for each in await service_tokens.every(connection)] == [room.at]
+        assert await registry.alive(connection, TENANT, patient=None, now=room.at, limit=10) == ()
 
 
 async def test_a_step_that_failed_in_part_stops_the_answer(room: Room) -> None:

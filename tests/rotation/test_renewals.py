@@ -96,6 +96,7 @@ async def test_what_is_in_flight_is_taken_up_once_it_is_done(room: Room) -> None
     queued = await room.publish("ann", state=RecordingState.QUEUED)
     receiving = await room.upload("ann")
     first, upload = (await room.row(queued)).key_id, uuid.uuid4()
+    receiving_key = (await room.row(receiving)).key_id
     async with room.catalog.writing() as connection:
         draft = ObjectRow(receiving, FileId(uuid.uuid4()))
         await drafts.announce(connection, draft, run_id=upload, now=room.at)
@@ -103,12 +104,14 @@ async def test_what_is_in_flight_is_taken_up_once_it_is_done(room: Room) -> None
     async with at_work(room):
         await noted(room, job, "being uploaded or processed")
         assert (await room.row(queued)).key_id == first
+        assert (await room.row(receiving)).key_id == receiving_key
         async with room.catalog.writing() as connection:
             await recordings.start_processing(connection, queued)
             await recordings.fail(connection, queued, code="x", detail="x")
             await drafts.condemn_run(connection, upload)
         assert await ended(room, job) is JobState.DONE
     assert (await room.row(queued)).key_id != first
+    assert (await room.row(receiving)).key_id != receiving_key
     assert (await room.job(job)).done == 2
 
 
@@ -150,6 +153,24 @@ async def test_what_does_not_open_is_named_and_left(room: Room) -> None:
     assert (await room.job(job)).state is JobState.DONE
     assert (await room.row(broken)).key_id != row.key_id
     assert await room.plain(broken)
+
+
+async def test_a_store_that_is_away_makes_the_job_wait(room: Room) -> None:
+    await room.patient("ann", recordings=0)
+    film = await room.publish("ann")
+    first = (await room.row(film)).key_id
+    here, away = room.folder / "objects", room.folder / "away"
+    await asyncio.to_thread(here.rename, away)
+    job = await room.ask(JobKind.REENCRYPT, options=AT_ONCE)
+    await room.runner().once()
+    waits = await room.job(job)
+    assert (waits.state, waits.failed) == (JobState.QUEUED, 0)
+    assert "the object store does not answer" in (waits.note or "")
+    assert (await room.row(film)).key_id == first
+    await asyncio.to_thread(away.rename, here)
+    room.at += ABANDONED_AFTER
+    await room.runner().once()
+    assert (await room.job(job)).state is JobState.DONE
 
 
 @pytest.mark.parametrize("what", ["deleted", "encrypted anew"])
