@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from vault.api.models import Reference
+from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind
 
 
@@ -155,7 +156,7 @@ class JobView(_Document):
 
     id: uuid.UUID
     kind: JobKind
-    state: Literal["queued", "running", "paused", "done", "incomplete", "aborted"]
+    state: JobState
     tenant: str | None
     patient: str | None
     recording: uuid.UUID | None
