@@ -22,4 +22,9 @@ async def test_the_whole_api_is_described(tmp_path: Path) -> None:
         ("/v1/t/{ticket}/{file}", "get"),
         ("/v1/sessions", "post"),
         ("/v1/tickets", "post"),
+        ("/v1/keys", "get"),
+        ("/v1/keys/census", "get"),
+        ("/v1/keys/due", "get"),
+        ("/v1/keys/jobs", "post"),
+        ("/v1/keys/jobs/{job_id}/abort", "post"),
     } <= operations

@@ -223,7 +223,7 @@ def _sentence(refused: ErasureRefused) -> str:
 def _view(row: ErasureRow) -> models.ErasureView:
     return models.ErasureView(
         id=row.erasure_id,
-        state=row.state.value,
+        state=row.state,
         tenant=row.tenant,
         patient=row.patient,
         reason=row.reason,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from keys.erasure import ErasureState
 from vault.api.models import Reference
+from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind
 
 
@@ -155,7 +157,7 @@ class JobView(_Document):
 
     id: uuid.UUID
     kind: JobKind
-    state: Literal["queued", "running", "paused", "done", "incomplete", "aborted"]
+    state: JobState
     tenant: str | None
     patient: str | None
     recording: uuid.UUID | None
@@ -219,7 +221,7 @@ class ErasureView(_Document):
     """Where an erasure stands."""
 
     id: uuid.UUID
-    state: Literal["requested", "held", "destroying", "destroyed", "deleted", "certified", "cancelled"]
+    state: ErasureState
     tenant: str
     patient: str
     reason: str

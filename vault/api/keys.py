@@ -126,7 +126,7 @@ class KeysApi:
 
     async def _require_room(self, connection: AsyncConnection, call: Call[Service, Any, Any]) -> None:
         own = own_tenant(call)
-        if own is not None and await key_jobs.under_way(connection, own) >= MOST_UNDER_WAY:
+        if own is not None and await key_jobs.count_under_way(connection, own) >= MOST_UNDER_WAY:
             detail = (
                 f"{MOST_UNDER_WAY} jobs are under way: wait until one ends, or ask for one on every patient."
             )

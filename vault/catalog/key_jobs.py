@@ -209,7 +209,7 @@ async def others_wait(connection: AsyncConnection, held: JobClaim, *, now: dt.da
     return bool(await connection.scalar(select(waiting)))
 
 
-async def under_way(connection: AsyncConnection, tenant: TenantId) -> int:
+async def count_under_way(connection: AsyncConnection, tenant: TenantId) -> int:
     """How many of a tenant's jobs are queued, running or paused."""
     question = select(func.count()).where(
         key_jobs.c.tenant == tenant,

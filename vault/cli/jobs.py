@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vault.app.ground import utc_now
 from vault.catalog import key_jobs
 from vault.catalog.key_jobs import JobError, JobId, JobRow
-from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
@@ -27,6 +26,7 @@ from vault.cli.guards import Guard, guarded
 from vault.cli.job_progress import exit_of_job, progress_of, watched
 from vault.cli.output import emit, json_option, pairs, say, table
 from vault.cli.person import operator_name
+from vault.cli.recorded import recorded_catalog
 from vault.cli.words import IDENTIFIER
 from vault.logs import configure_logs, silence_logs
 from vault.rotation.asking import document_of, error_document_of, event_of
@@ -182,7 +182,7 @@ def _changed(
 ) -> None:
     async def changed() -> JobRow:
         async with (
-            audited_catalog(operator_settings(data_dir=data_dir)) as (catalog, audit),
+            recorded_catalog(operator_settings(data_dir=data_dir)) as (catalog, audit),
             catalog.writing() as connection,
         ):
             await change(connection)

@@ -16,18 +16,17 @@ import click
 
 from keys.ids import parse_tenant
 from keys.service_token import HOUSE, HOUSE_SCOPES, ServiceScope, hash_service_token, new_service_token
-from vault.app.ground import utc_now
 from vault.audit.entry import Action, Decision, Event
 from vault.catalog import service_tokens
 from vault.catalog.errors import UnknownToken
 from vault.catalog.service_tokens import ServiceTokenRow
-from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
 from vault.cli.output import emit, json_option, say, table
+from vault.cli.recorded import recorded_catalog
 from vault.cli.saving import hand_out, save_option
 from vault.cli.words import DURATION, IDENTIFIER
 from vault.settings import AllSettings
@@ -145,8 +144,13 @@ def revoke(guard: Guard, token_id: uuid.UUID, data_dir: Path | None, *, as_json:
         emit({"revoked": token_id}, as_json=as_json, people=lambda: say(f"{token_id} is revoked"))
 
 
+def utc_now() -> dt.datetime:
+    """The clock."""
+    return dt.datetime.now(tz=dt.UTC)
+
+
 async def _add(settings: AllSettings, row: ServiceTokenRow, text: str) -> None:
-    async with audited_catalog(settings) as (catalog, audit):
+    async with recorded_catalog(settings) as (catalog, audit):
         await audit.write(_event(Action.TOKEN_CREATE, row))
         async with catalog.writing() as connection:
             await service_tokens.add(connection, row, hash_service_token(text))
@@ -161,7 +165,7 @@ async def _standing(settings: AllSettings, token_id: uuid.UUID) -> ServiceTokenR
 
 
 async def _revoke(settings: AllSettings, row: ServiceTokenRow) -> None:
-    async with audited_catalog(settings) as (catalog, audit):
+    async with recorded_catalog(settings) as (catalog, audit):
         await audit.write(_event(Action.TOKEN_REVOKE, row))
         async with catalog.writing() as connection:
             await service_tokens.revoke(connection, row.token_id, now=utc_now())

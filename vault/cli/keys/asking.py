@@ -15,13 +15,13 @@ from vault.app.ground import utc_now
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind, JobRow
 from vault.catalog.rotation import Scope
-from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.exits import Exit
 from vault.cli.guards import Guard
 from vault.cli.job_progress import exit_of_job, watched
 from vault.cli.output import emit, pairs, say
 from vault.cli.person import operator_name
+from vault.cli.recorded import recorded_catalog
 from vault.rotation import asking
 from vault.rotation.asking import Plan, document_of
 from vault.settings import AllSettings
@@ -124,6 +124,6 @@ def ask_for_master(guard: Guard, settings: AllSettings, kind: JobKind, pace: Pac
 
 async def _ask(settings: AllSettings, job: JobRow) -> None:
     event = asking.event_of(job, "asked for", actor=job.requested_by)
-    async with audited_catalog(settings) as (catalog, audit), catalog.writing() as connection:
+    async with recorded_catalog(settings) as (catalog, audit), catalog.writing() as connection:
         await asking.ask(connection, job)
         await audit.write(event)

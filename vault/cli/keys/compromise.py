@@ -19,7 +19,6 @@ from vault.catalog.compromises import Compromise, CompromiseId, Leak
 from vault.catalog.errors import UnknownToken
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobRow
-from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import Exit, sentences
@@ -27,6 +26,7 @@ from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
 from vault.cli.job_progress import exit_of_job, watched
 from vault.cli.output import emit, json_option, say, table
+from vault.cli.recorded import recorded_catalog
 from vault.cli.words import IDENTIFIER
 from vault.rotation.answering import Answering, Standing, standings
 from vault.settings import AllSettings
@@ -229,7 +229,7 @@ async def _declare(settings: AllSettings, declared: Compromise) -> None:
         recording="" if declared.recording_id is None else str(declared.recording_id),
         note=f"{declared.leak.value} {declared.compromise_id}: {declared.reason}",
     )
-    async with audited_catalog(settings) as (catalog, audit):
+    async with recorded_catalog(settings) as (catalog, audit):
         await audit.write(event)
         async with catalog.writing() as connection:
             await compromises.declare(connection, declared)
@@ -246,7 +246,7 @@ async def _standing(
 
 async def _run(settings: AllSettings, declared: Compromise, *, shown: bool) -> JobRow | None:
     """Do steps until all are done; the job that stopped it, where one did."""
-    async with audited_catalog(settings) as (catalog, audit):
+    async with recorded_catalog(settings) as (catalog, audit):
         answering = Answering(catalog, audit, utc_now)
         while (standing := await answering.begin_next(declared)) is not None:
             if standing.job is None:

@@ -20,12 +20,12 @@ from keys.shares import ShareStore
 from vault.audit.entry import Action, Decision, Event
 from vault.catalog import retention as catalog_retention
 from vault.catalog.retention import RetentionClass
-from vault.cli.audited import audited_catalog
 from vault.cli.databases import opened_catalog, sqlite_file
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.output import emit, json_option, say, table
+from vault.cli.recorded import recorded_catalog
 from vault.settings import AllSettings
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -127,7 +127,7 @@ async def _set(settings: AllSettings, wanted: RetentionClass) -> None:
     is_default = ", the default" if wanted.is_default else ""
     note = f"{wanted.tenant} {wanted.name}: {wanted.keep_days} days{is_default}"
     event = Event(action=Action.RETENTION_SET, decision=Decision.ALLOW, actor="operator", note=note)
-    async with audited_catalog(settings) as (catalog, audit), catalog.writing() as connection:
+    async with recorded_catalog(settings) as (catalog, audit), catalog.writing() as connection:
         await catalog_retention.set_class(connection, wanted)
         await audit.write(event)
 
@@ -140,7 +140,7 @@ async def _assign(settings: AllSettings, tenant: TenantId, patient: PatientRef, 
         patient=await _pseudonym(settings, tenant, patient),
         note=f"{tenant}: {name or 'the default'}",
     )
-    async with audited_catalog(settings) as (catalog, audit), catalog.writing() as connection:
+    async with recorded_catalog(settings) as (catalog, audit), catalog.writing() as connection:
         await catalog_retention.assign(connection, tenant, patient, name)
         await audit.write(event)
 

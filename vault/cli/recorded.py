@@ -1,7 +1,4 @@
-"""The catalog and the audit log of an operator who changes something.
-
-Invariant: what is written inside one transaction with its entry holds only where the entry stands.
-"""
+"""The catalog and the audit log, for operators' commands that change something: what they do is on record first."""
 
 from __future__ import annotations
 
@@ -19,8 +16,8 @@ from vault.settings import AllSettings
 
 
 @contextlib.asynccontextmanager
-async def audited_catalog(settings: AllSettings) -> AsyncIterator[tuple[Database, AuditLog]]:
-    """Both for the length of the block; raises as `opened_catalog` does, or `AuditUnavailable`."""
+async def recorded_catalog(settings: AllSettings) -> AsyncIterator[tuple[Database, AuditLog]]:
+    """Both, for the length of the block; raises as `opened_catalog` and `audited` do."""
     async with opened_catalog(settings) as catalog:
         store = make_store(settings.objects)
         with warnings_aside():
