@@ -21,6 +21,20 @@ async def do(backend: Backend, erasure: str, verb: str) -> Answer:
     return await backend.send("POST", f"/v1/keys/erasures/{erasure}/{verb}")
 
 
+async def approve(backend: Backend, job: str) -> Answer:
+    return await backend.send("POST", f"/v1/keys/jobs/{job}/approve")
+
+
+async def test_every_kind_that_can_be_asked_for_can_be_planned(world: World) -> None:
+    clinic = await world.backend("clinic")
+    await clinic.announce("ann")
+    for kind in ("patient", "retire", "reencrypt"):
+        told = await clinic.send("POST", "/v1/keys/jobs", json={"kind": kind, "dry_run": True})
+        assert (told.status, told.json["kind"]) == (200, kind)
+    refused = await clinic.send("POST", "/v1/keys/jobs", json={"kind": "retire-master"})
+    assert (refused.status, refused.json["code"]) == (422, "invalid-body")
+
+
 async def test_a_token_decides_about_its_own_tenant_s_patients(world: World) -> None:
     clinic, other = await world.backend("clinic"), await world.backend("other")
     house = await world.backend(HOUSE, ServiceScope.KEYS)
@@ -81,5 +95,11 @@ async def test_two_tokens_are_two_persons(tmp_path: Path) -> None:
         agreed = await do(colleague, erasure, "approve")
         assert (agreed.status, agreed.json["state"]) == (200, "held")
         assert agreed.json["approved_by"] not in {None, agreed.json["requested_by"]}
+        job = await clinic.send("POST", "/v1/keys/jobs", json={"kind": "retire"})
+        assert (job.status, job.json["state"]) == (201, "awaiting")
+        assert (await approve(clinic, job.json["id"])).json["code"] == "conflict"
+        approved = await approve(colleague, job.json["id"])
+        assert (approved.status, approved.json["state"]) == (200, "queued")
+        assert (await approve(colleague, job.json["id"])).status == 409
         noted = [entry["actor"] for entry in world.audit() if entry["action"].startswith("erase.")]
         assert len(set(noted)) == 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,7 +31,9 @@ from vault.catalog.key_jobs import JobId, JobRow
 from vault.catalog.rotation import Scope
 from vault.objects.store import ObjectStore
 from vault.rotation import asking
+from vault.rotation.approval import require_second
 from vault.rotation.asking import OFFERS, document_of, error_document_of
+from vault.rotation.errors import SecondNeeded
 from vault.survey.due import Bounds, Surveyor
 from vault.survey.sample import Sampler
 from vault.survey.status import status
@@ -81,6 +83,7 @@ class KeysApi:
     store: ObjectStore
     audit: AuditLog
     clock: Callable[[], dt.datetime]
+    two_persons: bool
 
     async def status(self, call: Call[Service, None, None]) -> models.KeysStatus:
         """How many keys there are."""
@@ -110,6 +113,7 @@ class KeysApi:
             now=self.clock(),
             rate_per_s=body.rate_per_s,
             hours=body.hours,
+            two_persons=self.two_persons,
         )
         if body.dry_run:
             async with self.strongroom.catalog.reading() as connection:
@@ -161,6 +165,23 @@ class KeysApi:
                 return self._view(await key_jobs.find(connection, job.job_id))
         except WrongState:
             raise Problem(Code.CONFLICT, detail=f"The job is not in a state to {verb} it in.") from None
+
+    async def approve(self, call: Call[Service, None, None]) -> models.JobView:
+        """Let a job begin that waits for a second person: for another token than the one that asked."""
+        catalog, by = self.strongroom.catalog, call.principal.actor
+        async with catalog.reading() as connection:
+            job = await self._find(connection, call, "approve")
+        event = await self._event(call, job, "approve")
+        try:
+            require_second(job.requested_by, by)
+            async with catalog.writing() as connection:
+                await key_jobs.approve(connection, job.job_id, by=by, now=self.clock())
+                await self.audit.write(replace(event, action=Action.KEY_APPROVE))
+                return self._view(await key_jobs.find(connection, job.job_id))
+        except SecondNeeded:
+            raise Problem(Code.CONFLICT, detail="Another token than the one that asked has to.") from None
+        except WrongState:
+            raise Problem(Code.CONFLICT, detail="The job does not wait for an approval.") from None
 
     async def _find(self, connection: AsyncConnection, call: Call[Service, None, None], verb: str) -> JobRow:
         """The job in the path; another tenant's is not there, and asking for it is on record."""
@@ -270,6 +291,15 @@ class KeysApi:
                 answers={200: models.JobDetail},
                 problems=(Code.NOT_FOUND, *away),
             ),
+            Route(
+                method="POST",
+                path=f"{one}/approve",
+                handler=self.approve,
+                access=KEYS,
+                summary="Let a job begin that another token asked for and that waits for a second person",
+                answers={200: models.JobView},
+                problems=(Code.NOT_FOUND, Code.CONFLICT, *away),
+            ),
             *changes,
         )
 
@@ -285,6 +315,8 @@ def _scope(call: Call[Service, None, models.NewKeyJob]) -> Scope:
     own, body = own_tenant(call), call.body
     asked = None if body.tenant is None else parse_tenant(body.tenant)
     patient: PatientRef | None = None if body.patient is None else parse_patient(body.patient)
+    if body.kind not in OFFERS:
+        raise Problem(Code.INVALID_BODY, detail="This kind of job is asked for at the command line.")
     if OFFERS[body.kind].is_for_all:
         if own is not None:
             raise Problem(

@@ -88,7 +88,9 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
                 *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),
                 *SessionsApi(mint, ground.catalog, ground.alarm, utc_now).routes(),
                 *ErasuresApi(requests).routes(),
-                *KeysApi(strongroom, surveyor, ground.store, ground.audit, utc_now).routes(),
+                *KeysApi(
+                    strongroom, surveyor, ground.store, ground.audit, utc_now, settings.two_persons
+                ).routes(),
             ),
             gatekeeper=Gatekeeper(admission, ground.catalog, utc_now),
             metrics=ground.metrics,

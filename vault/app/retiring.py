@@ -14,18 +14,16 @@ from keys.database import Database, open_database
 from keys.errors import NoSuchKey, NotRetirable
 from keys.halves import MasterPlace
 from keys.master.protocol import CURRENT_STAYS, MasterVersion
+from vault.app.audited import operator_log
 from vault.app.ground import utc_now
 from vault.app.master import open_master
 from vault.audit.entry import Action, Decision, Event
-from vault.audit.log import AuditLog
 from vault.catalog import key_jobs
 from vault.catalog.key_jobs import JobId, JobKind
 from vault.catalog.migrate import Schema, require_current
 from vault.rotation.approval import require_second
 from vault.rotation.retire_master_job import require_unneeded
 from vault.settings import ControlSettings
-
-_ROLE = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +81,8 @@ async def approve(settings: ControlSettings, job_id: JobId, *, by: str) -> None:
 
 
 async def _tell(settings: ControlSettings, action: Action, by: str, note: str) -> None:
-    audit = await AuditLog.open(settings.audit_folder, role=_ROLE, release=settings.release, clock=utc_now)
-    try:
+    async with operator_log(settings, clock=utc_now) as audit:
         await audit.write(Event(action=action, decision=Decision.ALLOW, actor=by, note=note))
-    finally:
-        await audit.aclose()
 
 
 @contextlib.asynccontextmanager

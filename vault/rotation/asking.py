@@ -9,19 +9,21 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import halves
 from vault.audit.entry import Action, Decision, Event
-from vault.catalog import key_jobs, rotation
+from vault.catalog import key_jobs, renewals, retiring, rotation
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobError, JobId, JobKind, JobRow
+from vault.catalog.renewals import Extent
 from vault.catalog.rotation import Scope
 from vault.rotation.approval import first_state
 from vault.rotation.hours import Hours
+from vault.rotation.retire_job import DEFAULT_SOAK, options_of
 
 # What a job would do: words for people, and counts.
 Plan = dict[str, int | bool]
@@ -29,10 +31,14 @@ Plan = dict[str, int | bool]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One kind of job. `is_for_all`: it concerns every tenant, and cannot be narrowed to one."""
+    """One kind of job. `is_for_all`: it concerns every tenant, and cannot be narrowed to one.
+
+    `options` are those of a job that is asked for without any.
+    """
 
     plan: Callable[[AsyncConnection, JobRow], Awaitable[Plan]]
     is_for_all: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def new_job(
@@ -56,7 +62,7 @@ def new_job(
         base_version=None,
         requested_by=by,
         requested_at=now,
-        options=options or {},
+        options=options or (OFFERS[kind].options if kind in OFFERS else {}),
         rate_per_s=rate_per_s,
         hours=None if hours is None else str(Hours.parse(hours)),
     )
@@ -147,8 +153,22 @@ async def _master_plan(connection: AsyncConnection, job: JobRow) -> Plan:
     }
 
 
+async def _retire_plan(connection: AsyncConnection, job: JobRow) -> Plan:
+    before = job.requested_at - dt.timedelta(seconds=job.options["soak_s"])
+    found = await retiring.count_draining(connection, Scope(job.tenant, job.patient), before=before)
+    return {"keys": found.due, "not long enough": found.soaking, "that still seal": found.sealing}
+
+
+async def _renewal_plan(connection: AsyncConnection, job: JobRow) -> Plan:
+    extent = Extent(job.tenant, job.patient, job.recording_id)
+    found = await renewals.count_due(connection, extent, requested_at=job.requested_at)
+    return {"recordings": found.recordings, "objects": found.objects}
+
+
 OFFERS: Final[Mapping[JobKind, Offer]] = {
     JobKind.PATIENT: Offer(_patient_plan),
     JobKind.MASTER: Offer(_master_plan, is_for_all=True),
     JobKind.REWRAP: Offer(_master_plan, is_for_all=True),
+    JobKind.RETIRE: Offer(_retire_plan, options=options_of(DEFAULT_SOAK)),
+    JobKind.REENCRYPT: Offer(_renewal_plan),
 }
