@@ -74,7 +74,10 @@ class Database:
             async with _translated(), self.engine.connect() as connection:
                 raw = await connection.get_raw_connection()  # a log is not cut inside a transaction
                 assert raw.driver_connection is not None  # noqa: S101 - it was just opened
-                await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor = await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                is_busy, *_ = await cursor.fetchone()
+            if is_busy:
+                raise DatabaseUnavailable("the database's log cannot be cut while somebody reads from it")
             return
         alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         async with _translated(), alone.connect() as connection:
