@@ -29,8 +29,9 @@ from keys.records import RecordId
 from keys.tables import patient_keys, recording_wraps
 from vault.catalog import drafts, recordings, registry
 from vault.catalog.drafts import CONDEMNED, ObjectRow
+from vault.catalog.rotation import Patient
 from vault.catalog.states import RecordingState
-from vault.catalog.tables import consultations, jobs, objects
+from vault.catalog.tables import consultations, jobs, key_job_errors, key_jobs, objects
 from vault.catalog.tables import recordings as recordings_table
 from vault.catalog.tables import sessions as sessions_table
 
@@ -104,7 +105,14 @@ async def clear(
     await connection.execute(delete(jobs).where(jobs.c.recording_id.in_(own)))
     await connection.execute(update(objects).where(objects.c.recording_id.in_(own)).values(kept=CONDEMNED))
     await _take_names_off(connection, tenant, patient, mark=_mark(erasure_id))
+    await _drop_late_jobs(connection, erasure_id)
     return ended
+
+
+async def _drop_late_jobs(connection: AsyncConnection, erasure_id: ErasureId) -> None:
+    """Jobs of uploads that were acknowledged while the statements above waited for them: each opens a recording."""
+    cleared = select(recordings_table.c.id).where(recordings_table.c.patient == _mark(erasure_id))
+    await connection.execute(delete(jobs).where(jobs.c.recording_id.in_(cleared.scalar_subquery())))
 
 
 async def _take_names_off(
@@ -131,6 +139,15 @@ async def _take_names_off(
     )
     await connection.execute(
         delete(sessions_table).where(sessions_table.c.tenant == tenant, sessions_table.c.patient == patient)
+    )
+    # The audit log names the jobs that rotated a pseudonym's key.
+    await connection.execute(
+        update(key_jobs)
+        .where(key_jobs.c.tenant == tenant, key_jobs.c.patient == patient)
+        .values(patient=_MARK, cursor=None)
+    )
+    await connection.execute(
+        delete(key_job_errors).where(key_job_errors.c.item == str(Patient(tenant, patient)))
     )
 
 
