@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from keys import database as engines
 from keys import erasures
@@ -15,11 +16,13 @@ from keys.erasure import ErasureState
 from keys.erasures import LegalHold
 from keys.errors import DatabaseUnavailable
 from keys.ids import PatientRef
+from keys.shares import ShareStore
 from keys.tables import shares_metadata
 from tests.catalog.dumps import dump, restore
 from tests.catalog.rows import TENANT
 from tests.erasure.office import BACKUP_DAYS, Office
 from tests.rotation.room import Room
+from tests.servers import PostgresServer
 from vault.app.ground import utc_now
 from vault.catalog.migrate import Schema
 from vault.objects.anchors import TombstoneName
@@ -175,4 +178,33 @@ async def test_a_log_that_is_not_cut_is_told(
         await database.scrub("erasure_shares")
     reader.close()
     await database.scrub("erasure_shares")
+    await database.aclose()
+
+
+async def test_no_file_of_a_table_keeps_a_share(
+    postgres_server: PostgresServer, postgres_templates: dict[Schema, str]
+) -> None:
+    """PostgreSQL leaves the last row of a page in its file when it reclaims it, and so in the next base backup."""
+    url = await asyncio.to_thread(
+        lambda: postgres_server.create_database(like=postgres_templates[Schema.SHARES])
+    )
+    database = open_database(url)
+    store = ShareStore(database)
+    for name in ("ann", "ben", "cleo"):
+        share = await store.find_or_make(TENANT, PatientRef(name), now=utc_now())
+    async with database.writing() as connection:
+        await erasures.destroy_share(connection, TENANT, PatientRef("cleo"))
+    async with database.reading() as connection:
+        assert await store.find(TENANT, PatientRef("ben")) is not None
+        await connection.execute(text("SELECT * FROM erasure_shares"))
+        with pytest.raises(DatabaseUnavailable):
+            await store.scrub()
+    await store.scrub()
+    async with database.reading() as connection:
+        file = await connection.scalar(text("SELECT pg_relation_filepath('erasure_shares')"))
+        folder = await connection.scalar(text("SHOW data_directory"))
+        await connection.execute(text("CHECKPOINT"))
+    data = await asyncio.to_thread((Path(str(folder)) / str(file)).read_bytes)
+    assert b"cleo" not in data
+    assert share.reveal(to="share store") not in data
     await database.aclose()
