@@ -144,6 +144,18 @@ async def of_states(
     return tuple(_erasure(row) for row in (await connection.execute(question)).mappings())
 
 
+async def resting(connection: AsyncConnection) -> frozenset[ErasureId]:
+    """Erasures that are decided and whose patient has no share, or will have none once the next step is taken."""
+    has_share = exists().where(
+        erasure_shares.c.tenant == erasures.c.tenant, erasure_shares.c.patient == erasures.c.patient
+    )
+    gone = [state.value for state in FINAL - {ErasureState.DESTROYING}]
+    question = select(erasures.c.id).where(
+        or_(erasures.c.state == ErasureState.DESTROYING.value, erasures.c.state.in_(gone) & ~has_share)
+    )
+    return frozenset(ErasureId(each) for each in await connection.scalars(question))
+
+
 async def move(
     connection: AsyncConnection, erasure_id: ErasureId, target: ErasureState, **changes: Any
 ) -> None:

@@ -33,6 +33,7 @@ from vault.catalog.rows import StoredFile
 from vault.catalog.tables import jobs as jobs_table
 from vault.catalog.tables import key_jobs
 from vault.drafting import Drafting
+from vault.erasure import steps
 from vault.ingest import Caller, Ingest
 from vault.objects.store import ObjectName
 from vault.queue import WakeUps
@@ -181,3 +182,22 @@ async def test_no_job_on_keys_leads_from_the_audit_log_to_the_patient(room: Room
     async with room.catalog.reading() as connection:
         (left,) = (await connection.execute(select(key_jobs))).mappings()
     assert "ann" not in repr(dict(left))
+
+
+async def test_a_patient_with_many_recordings_keeps_no_other_waiting(
+    room: Room, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "_RECORDINGS_A_STEP", 1)
+    monkeypatch.setattr(steps, "_PAGES_A_STEP", 1)
+    await room.patient("ann", recordings=6)
+    await room.patient("ben", recordings=1)
+    many, ann = office.runner, await office.ask("ann")
+    for _ in range(3):
+        await many.once()
+    await office.ask("ben")
+    for _ in range(2):
+        await many.once()
+    assert await room.strongroom.shares.find(TENANT, PatientRef("ben")) is None
+    assert (await office.now(ann)).state is ErasureState.DESTROYED
+    await office.work()
+    assert (await office.now(ann)).state is ErasureState.DELETED

@@ -208,3 +208,14 @@ async def test_no_file_of_a_table_keeps_a_share(
     assert b"cleo" not in data
     assert share.reveal(to="share store") not in data
     await database.aclose()
+
+
+async def test_those_who_stay_erased_are_looked_up_together(
+    room: Room, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ann", "ben"):
+        await room.patient(name, recordings=1)
+        await office.ask(name)
+    await office.work()
+    monkeypatch.delattr(erasures, "find")
+    assert await office.graveyard.forgotten() == []
