@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.erasure.office import BACKUP_DAYS, Office
 from tests.rotation.room import Room
 from tests.servers import PostgresServer
 from vault.app.ground import utc_now
+from vault.catalog import jobs
 from vault.catalog.migrate import Schema
 from vault.objects.anchors import TombstoneName
 
@@ -219,3 +221,16 @@ async def test_those_who_stay_erased_are_looked_up_together(
     await office.work()
     monkeypatch.delattr(erasures, "find")
     assert await office.graveyard.forgotten() == []
+
+
+async def test_jobs_that_need_no_share_are_counted_and_named(room: Room, office: Office) -> None:
+    (recording_id,) = await room.patient("ann", recordings=1)
+    async with room.catalog.writing() as connection:
+        await jobs.owe(connection, recording_id, b"sealed to the worker", now=utc_now())
+    row = await office.ask("ann")
+    await office.work()
+    office.later(days=BACKUP_DAYS, hours=1)
+    await office.work()
+    whole = json.loads((await office.now(row)).certificate or "")["certificate"]
+    assert [found["handovers"] for found in whole["found"]] == [{"count": 1}]
+    assert [words for words in whole["out_of_reach"] if "the worker's key" in words]

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import keyring
@@ -41,11 +41,15 @@ _MARK: Final = "~"
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What the catalog has of a patient. `wraps` come with the id of the recording key inside each."""
+    """What the catalog has of a patient. `wraps` come with the id of the recording key inside each.
+
+    `handovers` counts jobs: each holds a recording key that was sealed to the worker, and needs no share.
+    """
 
     generations: tuple[PatientKeyRow, ...]
     wraps: tuple[tuple[RecordingWrap, KeyId], ...]
     objects: tuple[ObjectRow, ...]
+    handovers: int
 
 
 async def holdings(connection: AsyncConnection, tenant: TenantId, patient: PatientRef) -> Holdings:
@@ -63,6 +67,12 @@ async def holdings(connection: AsyncConnection, tenant: TenantId, patient: Patie
         .where(*of_patient)
         .order_by(objects.c.recording_id, objects.c.file_id)
     )
+    handovers = await connection.scalar(
+        select(func.count())
+        .select_from(jobs)
+        .join(recordings_table, recordings_table.c.id == jobs.c.recording_id)
+        .where(*of_patient)
+    )
     return Holdings(
         generations=await keyring.generations(connection, tenant, patient),
         wraps=tuple(
@@ -78,6 +88,7 @@ async def holdings(connection: AsyncConnection, tenant: TenantId, patient: Patie
             for row in wraps.mappings()
         ),
         objects=tuple(ObjectRow(RecordingId(row.recording_id), FileId(row.file_id)) for row in stored),
+        handovers=handovers or 0,
     )
 
 
