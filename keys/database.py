@@ -22,6 +22,8 @@ from keys.errors import DatabaseUnavailable
 
 CONNECT_TIMEOUT_S: Final = 2.0
 COMMAND_TIMEOUT_S: Final = 10.0
+# Whoever waits to write a table anew keeps everybody else waiting behind it.
+_LOCK_TIMEOUT_S: Final = 1.0
 _WRITES: Final = "replayvault_writes"
 
 
@@ -67,18 +69,26 @@ class Database:
     async def scrub(self, table: str) -> None:
         """Drop what the engine still keeps of rows that were deleted from `table`; raises `DatabaseUnavailable`.
 
-        SQLite overwrites what is deleted (`secure_delete`), and its log is cut here. PostgreSQL reclaims dead rows;
-        its own log keeps them until it is recycled, and so do archives and backups.
+        SQLite overwrites what is deleted (`secure_delete`), and its log is cut here. PostgreSQL writes the table anew,
+        since reclaimed rows may stay in its file; its own log keeps them until it is recycled, and so do archives and
+        backups. Nobody is kept waiting for a table that is being read for long.
         """
         if self.engine.dialect.name == "sqlite":
             async with _translated(), self.engine.connect() as connection:
                 raw = await connection.get_raw_connection()  # a log is not cut inside a transaction
                 assert raw.driver_connection is not None  # noqa: S101 - it was just opened
-                await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor = await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                is_busy, *_ = await cursor.fetchone()
+            if is_busy:
+                raise DatabaseUnavailable("the database's log cannot be cut while somebody reads from it")
             return
         alone = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         async with _translated(), alone.connect() as connection:
-            await connection.exec_driver_sql(f'VACUUM "{table}"')
+            await connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT_S:.0f}s'")
+            try:
+                await connection.exec_driver_sql(f'VACUUM FULL "{table}"')
+            finally:
+                await connection.exec_driver_sql("RESET lock_timeout")
 
     async def aclose(self) -> None:
         """Close every connection."""

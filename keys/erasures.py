@@ -20,7 +20,7 @@ from sqlalchemy import delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys.erasure import ErasureState, sources_of
+from keys.erasure import FINAL, ErasureState, sources_of
 from keys.errors import ErasureRefused, OnLegalHold, UnknownErasure
 from keys.ids import PatientRef, TenantId
 from keys.tables import erasure_shares, erasures, legal_holds
@@ -84,15 +84,28 @@ async def find(connection: AsyncConnection, erasure_id: ErasureId) -> ErasureRow
     return _erasure(row)
 
 
-async def of_patient(connection: AsyncConnection, tenant: TenantId, patient: PatientRef) -> ErasureRow | None:
-    """The patient's erasure that is not cancelled; None where there is none."""
+async def of_patient(
+    connection: AsyncConnection, tenant: TenantId, patient: PatientRef, *, held: bool = False
+) -> ErasureRow | None:
+    """The patient's erasure that is not cancelled; None where there is none.
+
+    Where it is `held`, it stays as it is until the caller's transaction ends.
+    """
     question = select(erasures).where(
         erasures.c.tenant == tenant,
         erasures.c.patient == patient,
         erasures.c.state != ErasureState.CANCELLED.value,
     )
+    if held:
+        question = question.with_for_update()
     row = (await connection.execute(question)).mappings().one_or_none()
     return None if row is None else _erasure(row)
+
+
+async def is_decided(connection: AsyncConnection, tenant: TenantId, patient: PatientRef) -> bool:
+    """Whether the patient was erased, or is being erased for good."""
+    found = await of_patient(connection, tenant, patient)
+    return found is not None and found.state in FINAL
 
 
 async def latest(
@@ -129,6 +142,18 @@ async def of_states(
     if after is not None:
         question = question.where(erasures.c.id > after)
     return tuple(_erasure(row) for row in (await connection.execute(question)).mappings())
+
+
+async def resting(connection: AsyncConnection) -> frozenset[ErasureId]:
+    """Erasures that are decided and whose patient has no share, or will have none once the next step is taken."""
+    has_share = exists().where(
+        erasure_shares.c.tenant == erasures.c.tenant, erasure_shares.c.patient == erasures.c.patient
+    )
+    gone = [state.value for state in FINAL - {ErasureState.DESTROYING}]
+    question = select(erasures.c.id).where(
+        or_(erasures.c.state == ErasureState.DESTROYING.value, erasures.c.state.in_(gone) & ~has_share)
+    )
+    return frozenset(ErasureId(each) for each in await connection.scalars(question))
 
 
 async def move(
@@ -182,7 +207,8 @@ async def put_again(connection: AsyncConnection, row: ErasureRow) -> None:
 
 async def place_hold(connection: AsyncConnection, hold: LegalHold) -> None:
     """Place a legal hold; raises `ErasureRefused` where one stands, or where the share is going or gone."""
-    standing = await of_patient(connection, hold.tenant, hold.patient)
+    # Held: the end of an erasure's time and a hold that is being placed come one after the other.
+    standing = await of_patient(connection, hold.tenant, hold.patient, held=True)
     if standing is not None and standing.state not in {ErasureState.REQUESTED, ErasureState.HELD}:
         raise ErasureRefused("nothing is left to be held: the patient was erased")
     try:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import erasures
 from keys.database import Database
-from keys.erasure import FINAL, ErasureState
+from keys.erasure import ErasureState
 from keys.errors import DatabaseUnavailable, ErasurePending, PatientErased
 from keys.ids import PatientRef, TenantId
 from keys.secret import ErasureShare, TombstoneKey
@@ -112,6 +112,5 @@ class ShareStore:
 
 
 async def _require_not_erased(connection: AsyncConnection, tenant: TenantId, patient: PatientRef) -> None:
-    found = await erasures.of_patient(connection, tenant, patient)
-    if found is not None and found.state in FINAL:
+    if await erasures.is_decided(connection, tenant, patient):
         raise PatientErased("this patient was erased")

@@ -21,8 +21,9 @@ import structlog
 from keys.database import Database
 from keys.errors import DatabaseUnavailable, KeysError
 from keys.ids import FileId, RecordingId
-from vault.catalog import drafts
+from vault.catalog import drafts, recordings
 from vault.catalog.drafts import ObjectRow
+from vault.catalog.errors import UnknownRecording
 from vault.objects.errors import ObjectsError
 from vault.objects.store import ObjectName, ObjectStore
 
@@ -46,26 +47,35 @@ class Drafting:
             await drafts.announce(connection, row, run_id=run_id, now=self.clock())
 
     @contextlib.asynccontextmanager
-    async def kept_or_gone(self, run_id: uuid.UUID) -> AsyncIterator[None]:
+    async def kept_or_gone(self, recording_id: RecordingId, run_id: uuid.UUID) -> AsyncIterator[None]:
         """Keep a run's drafts alive while the block runs; where it fails, leave nothing of them."""
         alive = asyncio.create_task(self._keep_touching(run_id), name="drafts-alive")
         try:
             yield
         except BaseException:
             # Shielded: also when the client has gone, nothing of its half upload may stay.
-            await asyncio.shield(asyncio.ensure_future(self.give_up(run_id)))
+            await asyncio.shield(asyncio.ensure_future(self.give_up(recording_id, run_id)))
             raise
         finally:
             alive.cancel()
 
-    async def give_up(self, run_id: uuid.UUID) -> None:
+    async def give_up(self, recording_id: RecordingId, run_id: uuid.UUID) -> None:
         """Remove what a run wrote and nothing points at; what cannot be removed now is left to the reconciler."""
         try:
             async with self.catalog.writing() as connection:
                 condemned = await drafts.condemn_run(connection, run_id)
             await self.discard(condemned)
+            await self._purge_if_deleted(recording_id)
         except (KeysError, ObjectsError) as error:
             _log.warning("drafts stay for the reconciler", error=type(error).__name__)
+
+    async def _purge_if_deleted(self, recording_id: RecordingId) -> None:
+        """Deleting a recording forgets the rows of its drafts: what was finished after that is known to nobody else."""
+        try:
+            async with self.catalog.reading() as connection:
+                await recordings.by_id(connection, recording_id)
+        except UnknownRecording:
+            await self.store.purge(recording_id)
 
     async def clear_abandoned(self, *, limit: int) -> int:
         """Remove drafts whose writer is gone; how many. Raises `DatabaseUnavailable` or `StoreUnavailable`."""

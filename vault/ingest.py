@@ -138,8 +138,10 @@ class Ingest:
         """Raises `KeyConflict` before the first byte is read, where the recording gets a new key meanwhile."""
         access, pseudonym = await self._access(caller, Action.SOURCE_STORE, row)
         run_id = uuid.uuid4()
-        async with self._drafting.kept_or_gone(run_id):
+        async with self._drafting.kept_or_gone(recording_id, run_id):
             facts = await self._seal(access, run_id, body)
+            # Again: an upload takes its time, and what is acknowledged must not be on its way out.
+            await self.strongroom.shares.require_takes_in(row.tenant, row.patient)
             await self._record(
                 caller, Action.SOURCE_STORE, access, pseudonym, size_bytes=facts.plain_size_bytes
             )
@@ -279,6 +281,7 @@ class Ingest:
             try:
                 await recordings.keep_source(connection, access.recording_id, source)
             except WrongState:
+                await recordings.by_id(connection, access.recording_id)  # where it was not deleted meanwhile
                 raise SourceStored("another upload of this recording was first") from None
             await drafts.keep(connection, [facts.file_id])
             await jobs.owe(connection, access.recording_id, self._handover(access, source), now=self.clock())

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.conftest import Desk
 from tests.cli.test_keys import digest
 from tests.media import Media
+from vault.cli.databases import database_name
 from vault.cli.exits import Exit
 
 NOBODY = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
@@ -124,3 +125,20 @@ def test_what_is_no_certificate_is_refused(desk: Desk, tmp_path: Path) -> None:
 def test_an_erasure_that_is_not_there(desk: Desk, verb: str) -> None:
     done = desk.invoke("keys", "erase", verb, NOBODY)
     assert (done.code, "keys erase status" in done.err) == (Exit.FAILED, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql+asyncpg://vault:secret@db.example:5432/old?password=secret", "old"),
+        ("postgresql+asyncpg://vault:secret@db.example", ""),
+        ("sqlite+aiosqlite:////secret/catalog.sqlite", "catalog.sqlite"),
+    ],
+)
+def test_a_certificate_names_no_password_of_a_catalog(url: str, name: str) -> None:
+    assert database_name(url) == name
+
+
+def test_a_catalog_that_is_no_database(desk: Desk) -> None:
+    refused = desk.invoke("keys", "erase", "prove", NOBODY, "--catalog", "://secret")
+    assert (refused.code, "secret" in refused.err) == (Exit.USAGE, False)

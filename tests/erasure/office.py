@@ -59,9 +59,13 @@ class Office:
     def graveyard(self) -> Graveyard:
         return Graveyard(self.strongroom.catalog, self.strongroom.shares, self.store)
 
+    @property
+    def replaying(self) -> Replay:
+        return Replay(self.graveyard, self.audit, self.clock, BACKUP_DAYS)
+
     async def replay(self) -> int:
         """What a control role does before it serves."""
-        return await Replay(self.graveyard, self.audit, self.clock, BACKUP_DAYS).run()
+        return await self.replaying.run()
 
     @property
     def runner(self) -> ErasureRunner:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import keyring
@@ -29,8 +29,9 @@ from keys.records import RecordId
 from keys.tables import patient_keys, recording_wraps
 from vault.catalog import drafts, recordings, registry
 from vault.catalog.drafts import CONDEMNED, ObjectRow
+from vault.catalog.rotation import Patient
 from vault.catalog.states import RecordingState
-from vault.catalog.tables import consultations, jobs, objects
+from vault.catalog.tables import consultations, jobs, key_job_errors, key_jobs, objects
 from vault.catalog.tables import recordings as recordings_table
 from vault.catalog.tables import sessions as sessions_table
 
@@ -40,11 +41,15 @@ _MARK: Final = "~"
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What the catalog has of a patient. `wraps` come with the id of the recording key inside each."""
+    """What the catalog has of a patient. `wraps` come with the id of the recording key inside each.
+
+    `handovers` counts jobs: each holds a recording key that was sealed to the worker, and needs no share.
+    """
 
     generations: tuple[PatientKeyRow, ...]
     wraps: tuple[tuple[RecordingWrap, KeyId], ...]
     objects: tuple[ObjectRow, ...]
+    handovers: int
 
 
 async def holdings(connection: AsyncConnection, tenant: TenantId, patient: PatientRef) -> Holdings:
@@ -62,6 +67,12 @@ async def holdings(connection: AsyncConnection, tenant: TenantId, patient: Patie
         .where(*of_patient)
         .order_by(objects.c.recording_id, objects.c.file_id)
     )
+    handovers = await connection.scalar(
+        select(func.count())
+        .select_from(jobs)
+        .join(recordings_table, recordings_table.c.id == jobs.c.recording_id)
+        .where(*of_patient)
+    )
     return Holdings(
         generations=await keyring.generations(connection, tenant, patient),
         wraps=tuple(
@@ -77,6 +88,7 @@ async def holdings(connection: AsyncConnection, tenant: TenantId, patient: Patie
             for row in wraps.mappings()
         ),
         objects=tuple(ObjectRow(RecordingId(row.recording_id), FileId(row.file_id)) for row in stored),
+        handovers=handovers or 0,
     )
 
 
@@ -104,7 +116,14 @@ async def clear(
     await connection.execute(delete(jobs).where(jobs.c.recording_id.in_(own)))
     await connection.execute(update(objects).where(objects.c.recording_id.in_(own)).values(kept=CONDEMNED))
     await _take_names_off(connection, tenant, patient, mark=_mark(erasure_id))
+    await _drop_late_jobs(connection, erasure_id)
     return ended
+
+
+async def _drop_late_jobs(connection: AsyncConnection, erasure_id: ErasureId) -> None:
+    """Jobs of uploads that were acknowledged while the statements above waited for them: each opens a recording."""
+    cleared = select(recordings_table.c.id).where(recordings_table.c.patient == _mark(erasure_id))
+    await connection.execute(delete(jobs).where(jobs.c.recording_id.in_(cleared.scalar_subquery())))
 
 
 async def _take_names_off(
@@ -131,6 +150,15 @@ async def _take_names_off(
     )
     await connection.execute(
         delete(sessions_table).where(sessions_table.c.tenant == tenant, sessions_table.c.patient == patient)
+    )
+    # The audit log names the jobs that rotated a pseudonym's key.
+    await connection.execute(
+        update(key_jobs)
+        .where(key_jobs.c.tenant == tenant, key_jobs.c.patient == patient)
+        .values(patient=_MARK, cursor=None)
+    )
+    await connection.execute(
+        delete(key_job_errors).where(key_job_errors.c.item == str(Patient(tenant, patient)))
     )
 
 

@@ -30,6 +30,12 @@ def sqlite_file(url: str) -> Path | None:
     return Path(parsed.database)
 
 
+def database_name(url: str) -> str:
+    """What a database is called, without where it stands and who may open it; raises `SettingsError`."""
+    file = sqlite_file(url)
+    return (make_url(url).database or "") if file is None else file.name
+
+
 @contextlib.asynccontextmanager
 async def opened_catalog(settings: AllSettings) -> AsyncIterator[Database]:
     """The catalog, of this release's schema; raises `SettingsError`, `UnknownSchema` or `DatabaseUnavailable`."""

@@ -38,6 +38,9 @@ OUT_OF_REACH: Final = (
     "memory of processes that had a session of the patient open when the share was destroyed",
     "blocks of a disk that the file system or the drive has set aside and not overwritten",
     "backups of the share store that are kept for longer than the settings say",
+    "recordings that waited for a worker when a backup of the catalog was made, for whoever has the worker's key too",
+    "sessions that lived when a copy of the session store was made, for whoever has their token and the tier secret",
+    "a snapshot of catalog, share store and object store together from before the erasure: nothing in it knows of it",
 )
 
 

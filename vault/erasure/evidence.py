@@ -33,6 +33,7 @@ def found(holdings: Holdings, tried: Tried, *, source: str, at: dt.datetime) -> 
         "patient_keys": [_key(row) for row in holdings.generations],
         "recording_wraps": {"count": len(wraps), "digest": list_digest(wraps)},
         "objects": {"count": len(names), "digest": list_digest(names)},
+        "handovers": {"count": holdings.handovers},
         "tried": {
             "halves": tried.halves,
             "halves_unwrapped": tried.halves_unwrapped,
@@ -46,7 +47,7 @@ def found(holdings: Holdings, tried: Tried, *, source: str, at: dt.datetime) -> 
 
 def is_empty(holdings: Holdings) -> bool:
     """Whether nothing of the patient is left in a catalog."""
-    return not (holdings.generations or holdings.wraps or holdings.objects)
+    return not (holdings.generations or holdings.wraps or holdings.objects or holdings.handovers)
 
 
 def parse(text: str | None) -> list[dict[str, Any]]:
@@ -82,5 +83,5 @@ def _key(row: PatientKeyRow) -> dict[str, Any]:
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    names = ("source", "patient_keys", "recording_wraps", "objects")
-    return all(one[name] == other[name] for name in names)
+    names = ("source", "patient_keys", "recording_wraps", "objects", "handovers")
+    return all(one.get(name) == other.get(name) for name in names)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
+from sqlalchemy.exc import IntegrityError
 
 from keys import erasures
 from keys.database import Database
@@ -34,6 +35,7 @@ from vault.objects.store import ObjectStore
 
 _PAGE: Final = 500
 _GONE: Final = FINAL - {ErasureState.DESTROYING}
+_CLEARED: Final = _GONE - {ErasureState.DESTROYED}
 
 _log = structlog.get_logger("replayvault.erasure")
 
@@ -47,11 +49,13 @@ class Graveyard:
     store: ObjectStore
 
     async def put(self, row: ErasureRow, *, now: dt.datetime) -> None:
-        """Write the tombstone of an erasure, unless it stands."""
+        """Write the tombstone of an erasure, unless it stands; raises `ForeignTombstone` where that cannot be read."""
         key = await self.shares.tombstone_key()
         sealed = seal_tombstone(Tombstone(row.tenant, row.patient, now), row.erasure_id, key)
-        with contextlib.suppress(ObjectExists):
+        try:
             await self.store.put_anchor(TombstoneName(row.erasure_id), sealed)
+        except ObjectExists:
+            await self._read(row.erasure_id)
 
     async def stands(self, erasure_id: ErasureId) -> bool:
         """Whether there is a tombstone of an erasure."""
@@ -59,15 +63,27 @@ class Graveyard:
 
     async def forgotten(self) -> list[ErasureRow]:
         """Erasures whose share a restored share store brought back; raises `ForeignTombstone`."""
+        async with self.shares.database.reading() as connection:
+            resting = await erasures.resting(connection)
         found = []
         async for name in self.store.list_anchors(TombstoneName):
             erasure_id = ErasureId(name.erasure_id)
+            if erasure_id in resting:
+                continue  # nearly all, and there may be many
             known = await self._known(erasure_id)
             if known is None or known.state not in FINAL:
-                found.append(await self._read(erasure_id))
+                row = await self._read(erasure_id)
+                if not await self._lies_under_another(row):
+                    found.append(row if known is None else replace(known, state=ErasureState.DESTROYED))
             elif known.state in _GONE and await self.shares.find(known.tenant, known.patient) is not None:
                 found.append(replace(known, state=ErasureState.DESTROYED))
         return found
+
+    async def _lies_under_another(self, row: ErasureRow) -> bool:
+        """Asked for a second time, after a restored share store had forgotten the first erasure."""
+        async with self.shares.database.reading() as connection:
+            is_decided = await erasures.is_decided(connection, row.tenant, row.patient)
+        return is_decided and await self.shares.find(row.tenant, row.patient) is None
 
     async def _known(self, erasure_id: ErasureId) -> ErasureRow | None:
         async with self.shares.database.reading() as connection:
@@ -97,11 +113,21 @@ class Graveyard:
             hold_s=0,
         )
 
+    async def missing(self) -> list[ErasureRow]:
+        """Erasures without a tombstone: a restored object store lost it."""
+        standing = {name.erasure_id async for name in self.store.list_anchors(TombstoneName)}
+        found: list[ErasureRow] = []
+        after: ErasureId | None = None
+        while page := await self._page(_GONE, after):
+            after = page[-1].erasure_id
+            found += [row for row in page if row.erasure_id not in standing]
+        return found
+
     async def brought_back(self) -> list[ErasureRow]:
         """Erasures whose patient a restored catalog knows again."""
         found: list[ErasureRow] = []
         after: ErasureId | None = None
-        while page := await self._page(after):
+        while page := await self._page(_CLEARED, after):
             after = page[-1].erasure_id
             by_patient = {(row.tenant, row.patient): row for row in page}
             async with self.catalog.reading() as connection:
@@ -109,8 +135,7 @@ class Graveyard:
             found += [by_patient[patient] for patient in sorted(known)]
         return found
 
-    async def _page(self, after: ErasureId | None) -> tuple[ErasureRow, ...]:
-        states = (ErasureState.DELETED, ErasureState.CERTIFIED)
+    async def _page(self, states: frozenset[ErasureState], after: ErasureId | None) -> tuple[ErasureRow, ...]:
         async with self.shares.database.reading() as connection:
             return await erasures.of_states(connection, states, after=after, limit=_PAGE)
 
@@ -130,22 +155,27 @@ class Replay:
         await shares.tombstone_key()  # made before the first backup, so that every backup can read tombstones
         forgotten = await self.graveyard.forgotten()
         for row in forgotten:
-            await self._destroy_again(row)
+            await self.destroy_again(row)
+        for row in await self.graveyard.missing():
+            await self.graveyard.put(row, now=row.destroyed_at or self.clock())
         brought_back = await self.graveyard.brought_back()
         for row in brought_back:
             await self._send_back(row)
         return len(forgotten) + len(brought_back)
 
-    async def _destroy_again(self, row: ErasureRow) -> None:
+    async def destroy_again(self, row: ErasureRow) -> None:
+        """Destroy the share of one whom a restored share store had forgotten, unless another role has."""
         now = self.clock()
         _log.error("a restored backup had brought an erased patient back", erasure=str(row.erasure_id))
         await self._tell(row, "the share store had forgotten this erasure: destroyed again")
-        async with self.graveyard.shares.database.writing() as connection:
-            await erasures.destroy_share(connection, row.tenant, row.patient)
-            expire_at = now + dt.timedelta(days=self.backup_days)
-            again = replace(row, destroyed_at=now, backups_expire_at=expire_at)
-            await erasures.put_again(connection, again)
-        await self.graveyard.shares.scrub()
+        expire_at = now + dt.timedelta(days=self.backup_days)
+        again = replace(row, destroyed_at=now, backups_expire_at=expire_at, ended_at=None, certificate=None)
+        # Whoever comes second finds it done; what the engine keeps of the share goes in the erasure's next step.
+        with contextlib.suppress(IntegrityError):
+            async with self.graveyard.shares.database.writing() as connection:
+                had_share = await erasures.destroy_share(connection, row.tenant, row.patient)
+                if had_share or not await erasures.is_decided(connection, row.tenant, row.patient):
+                    await erasures.put_again(connection, again)
 
     async def _send_back(self, row: ErasureRow) -> None:
         _log.error("a restored catalog had brought an erased patient back", erasure=str(row.erasure_id))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -99,13 +100,12 @@ class AnchorFolder:
         self._root = root
 
     def put(self, name: SmallName, data: bytes) -> None:
-        """Create the file in one write; raises `FileExistsError` where one stands."""
+        """Create the file in one write; raises `FileExistsError` where one stands that is not empty."""
         path = self._root / str(name)
         for each in reversed(PurePosixPath(str(name)).parents[:-1]):
             with contextlib.suppress(FileExistsError):
                 (self._root / each).mkdir(mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = _created_or_empty(path)
         try:
             if os.write(descriptor, data) != len(data):
                 raise OSError(None, "short write")  # noqa: TRY301 - one way out for every failure
@@ -136,6 +136,20 @@ class AnchorFolder:
             with contextlib.suppress(MalformedObject):
                 found.append(kind.parse(path.relative_to(self._root).as_posix()))
         return tuple(sorted(found))
+
+
+def _created_or_empty(path: Path) -> int:
+    """A new file, or one that a crash left between its creation and its first byte; raises `FileExistsError`."""
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        descriptor = os.open(path, flags)
+        facts = os.fstat(descriptor)
+        if stat.S_ISREG(facts.st_mode) and facts.st_size == 0:
+            return descriptor
+        os.close(descriptor)
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -79,7 +79,9 @@ class Worker:
             _log.error("a run ended without a word", error=type(error).__name__)
         finally:
             await asyncio.shield(
-                asyncio.ensure_future(Drafting(self.catalog, self.store, self.clock).give_up(claim.run_id))
+                asyncio.ensure_future(
+                    Drafting(self.catalog, self.store, self.clock).give_up(recording_id, claim.run_id)
+                )
             )
 
     async def _claim(self, recording_id: RecordingId) -> Claim | None:

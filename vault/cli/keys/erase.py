@@ -20,6 +20,7 @@ from keys.erasures import ErasureId, ErasureRow
 from keys.ids import parse_patient, parse_tenant
 from keys.notes import load_public_keys
 from vault.app.erasing import deciding, looking, plan, prove_from
+from vault.cli.databases import database_name
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings
@@ -162,7 +163,7 @@ def prove(erasure: uuid.UUID, catalog: str, data_dir: Path | None, *, as_json: b
         if not path.exists() and "://" not in catalog:
             raise SettingsError(f"there is no catalog at {catalog}")
         settings = operator_settings(data_dir=data_dir)
-        found = asyncio.run(prove_from(settings, ErasureId(erasure), url, name=path.name))
+        found = asyncio.run(prove_from(settings, ErasureId(erasure), url, name=database_name(url)))
         tried = found["tried"]
         emit(found, as_json=as_json, people=lambda: pairs(*tried.items()))
     sys.exit(int(Exit.PARTLY_FAILED if tried["opened"] else Exit.OK))
