@@ -138,7 +138,7 @@ class Ingest:
         """Raises `KeyConflict` before the first byte is read, where the recording gets a new key meanwhile."""
         access, pseudonym = await self._access(caller, Action.SOURCE_STORE, row)
         run_id = uuid.uuid4()
-        async with self._drafting.kept_or_gone(recording_id, run_id):
+        async with self._drafting.kept_or_gone(row.recording_id, run_id):
             facts = await self._seal(access, run_id, body)
             # Again: an upload takes its time, and what is acknowledged must not be on its way out.
             await self.strongroom.shares.require_takes_in(row.tenant, row.patient)

@@ -106,7 +106,9 @@ class Renewing:
         )
         # Not before the request, whatever this host's clock says: the recording would be due again for ever.
         made_at, run_id = max(self.clock(), self.requested_at), uuid.uuid4()
-        async with Drafting(self.strongroom.catalog, self.store, self.clock).kept_or_gone(run_id):
+        async with Drafting(self.strongroom.catalog, self.store, self.clock).kept_or_gone(
+            row.recording_id, run_id
+        ):
             copying = Copying(
                 self.store,
                 old,
