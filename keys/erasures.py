@@ -75,9 +75,11 @@ async def ask(connection: AsyncConnection, row: ErasureRow) -> None:
         ) from None
 
 
-async def find(connection: AsyncConnection, erasure_id: ErasureId) -> ErasureRow:
-    """One erasure; raises `UnknownErasure`."""
+async def find(connection: AsyncConnection, erasure_id: ErasureId, *, held: bool = False) -> ErasureRow:
+    """One erasure, which stays as it is where it is `held`; raises `UnknownErasure`."""
     question = select(erasures).where(erasures.c.id == erasure_id)
+    if held:
+        question = question.with_for_update()
     row = (await connection.execute(question)).mappings().one_or_none()
     if row is None:
         raise UnknownErasure("no such erasure: `replayvault keys erase status` shows those there are")
@@ -118,8 +120,10 @@ async def latest(
     return tuple(_erasure(row) for row in (await connection.execute(question)).mappings())
 
 
-async def due(connection: AsyncConnection, *, now: dt.datetime, limit: int) -> tuple[ErasureRow, ...]:
-    """Erasures whose next step can be taken, the oldest request first."""
+async def due(
+    connection: AsyncConnection, *, now: dt.datetime, but: Iterable[ErasureId] = (), limit: int
+) -> tuple[ErasureRow, ...]:
+    """Erasures whose next step can be taken, the oldest request first; those in `but` are passed over."""
     state = erasures.c.state
     held = exists().where(
         legal_holds.c.tenant == erasures.c.tenant, legal_holds.c.patient == erasures.c.patient
@@ -129,8 +133,23 @@ async def due(connection: AsyncConnection, *, now: dt.datetime, limit: int) -> t
         state.in_((ErasureState.DESTROYING.value, ErasureState.DESTROYED.value)),
         (state == ErasureState.DELETED.value) & (erasures.c.backups_expire_at <= now),
     )
-    question = select(erasures).where(ready).order_by(erasures.c.requested_at, erasures.c.id).limit(limit)
+    waiting: list[uuid.UUID] = list(but)
+    question = select(erasures).where(ready, erasures.c.id.not_in(waiting))
+    question = question.order_by(erasures.c.requested_at, erasures.c.id).limit(limit)
     return tuple(_erasure(row) for row in (await connection.execute(question)).mappings())
+
+
+async def postpone(
+    connection: AsyncConnection, *, now: dt.datetime, until: dt.datetime
+) -> tuple[ErasureId, ...]:
+    """Hold until then what was due before now and was not begun; which those are."""
+    change = (
+        update(erasures)
+        .where(erasures.c.state == ErasureState.HELD.value, erasures.c.hold_until <= now)
+        .values(hold_until=until)
+        .returning(erasures.c.id)
+    )
+    return tuple(ErasureId(each) for each in await connection.scalars(change))
 
 
 async def of_states(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import sqlite3
 from pathlib import Path
@@ -15,10 +16,10 @@ from keys import erasures
 from keys.database import open_database
 from keys.erasure import ErasureState
 from keys.erasures import LegalHold
-from keys.errors import DatabaseUnavailable
+from keys.errors import DatabaseUnavailable, ErasureRefused
 from keys.ids import PatientRef
 from keys.shares import ShareStore
-from keys.tables import shares_metadata
+from keys.tables import catalog_metadata, shares_metadata
 from tests.catalog.dumps import dump, restore
 from tests.catalog.rows import TENANT
 from tests.erasure.office import BACKUP_DAYS, Office
@@ -27,6 +28,7 @@ from tests.servers import PostgresServer
 from vault.app.ground import utc_now
 from vault.catalog import jobs
 from vault.catalog.migrate import Schema
+from vault.erasure.proof import attempt, remember
 from vault.objects.anchors import TombstoneName
 
 ANN = PatientRef("ann")
@@ -234,3 +236,39 @@ async def test_jobs_that_need_no_share_are_counted_and_named(room: Room, office:
     whole = json.loads((await office.now(row)).certificate or "")["certificate"]
     assert [found["handovers"] for found in whole["found"]] == [{"count": 1}]
     assert [words for words in whole["out_of_reach"] if "the worker's key" in words]
+
+
+async def test_a_cancellation_that_a_backup_has_forgotten_can_be_repeated(room: Room, office: Office) -> None:
+    """What came due while nobody ran is held for another day: somebody can look before anything is destroyed."""
+    await room.patient("ann", recordings=1)
+    shares = room.strongroom.shares.database
+    row = await office.ask("ann", hold=dt.timedelta(hours=1))
+    old = await dump(shares, shares_metadata)
+    await office.requests.cancel(row.erasure_id, actor="operator:alice")
+    await restore(shares, shares_metadata, old)
+    office.later(hours=2)
+    await office.replay()
+    await office.work()
+    assert (await office.now(row)).state is ErasureState.HELD
+    await office.requests.cancel(row.erasure_id, actor="operator:alice")
+    office.later(days=2)
+    await office.work()
+    assert await room.strongroom.shares.find(TENANT, ANN) is not None
+
+
+async def test_a_certificate_takes_no_more_proofs(room: Room, office: Office) -> None:
+    await room.patient("ann", recordings=1)
+    before = await dump(room.catalog, catalog_metadata)
+    row = await office.ask("ann")
+    await office.work()
+    office.later(days=BACKUP_DAYS, hours=1)
+    await office.work()
+    await restore(room.catalog, catalog_metadata, before)
+    ended = await office.now(row)
+    master = room.strongroom.master
+    finding = await attempt(room.catalog, master, ended, source="backup x", at=office.clock())
+    assert finding is not None
+    with pytest.raises(ErasureRefused, match="made already"):
+        await remember(room.strongroom.shares.database, ended, finding)
+    with pytest.raises(ErasureRefused, match="366 days"):
+        await office.ask("ann", hold=dt.timedelta(days=367))

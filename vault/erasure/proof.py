@@ -7,7 +7,7 @@ from typing import Any
 
 from keys import erasures
 from keys.database import Database
-from keys.erasure import FINAL
+from keys.erasure import FINAL, ErasureState
 from keys.erasures import ErasureRow
 from keys.errors import ErasureRefused
 from keys.master.protocol import Master
@@ -39,9 +39,14 @@ async def attempt(
 
 
 async def remember(shares: Database, row: ErasureRow, finding: dict[str, Any]) -> None:
-    """Add a finding to an erasure's evidence; raises `StillThere` where something opened."""
+    """Add a finding to an erasure's evidence, for the certificate to come.
+
+    Raises `StillThere` where something opened, and `ErasureRefused` where the certificate is made.
+    """
     if finding["tried"]["opened"]:
         raise StillThere("wraps open although the share is gone: report this, it is a bug")
     async with shares.writing() as connection:
-        now = await erasures.find(connection, row.erasure_id)
+        now = await erasures.find(connection, row.erasure_id, held=True)
+        if now.state is ErasureState.CERTIFIED:
+            raise ErasureRefused("nothing opened; but the certificate is made already, and does not change")
         await erasures.note(connection, row.erasure_id, evidence=evidence.with_more(now.evidence, finding))

@@ -22,6 +22,7 @@ from vault.audit.entry import Action, Decision, Event
 from vault.audit.log import AuditLog
 
 DEFAULT_HOLD: Final = dt.timedelta(hours=72)
+LONGEST_HOLD: Final = dt.timedelta(days=366)
 _LISTED: Final = 1000
 _LONGEST_REASON: Final = 200
 
@@ -77,6 +78,8 @@ class Requests:
     ) -> ErasureRow:
         """Ask for an erasure: it is held from now on, or waits for a second person."""
         _require_reason(reason)
+        if not dt.timedelta() <= hold <= LONGEST_HOLD:
+            raise ErasureRefused(f"a hold lasts at most {LONGEST_HOLD.days} days")
         await self.register.require_known(tenant, patient)
         now = self.clock()
         row = ErasureRow(

@@ -51,18 +51,26 @@ class ErasureRunner:
         now = self.clock()
         try:
             async with self.shares.database.reading() as connection:
-                due = await erasures.due(connection, now=now, limit=_PAGE)
+                waiting = [each for each, until in self._waits.items() if until > now]
+                due = await erasures.due(connection, now=now, but=waiting, limit=_PAGE)
         except DatabaseUnavailable:
             return 0
-        ready = [row for row in due if self._waits.get(row.erasure_id, now) <= now]
-        return sum([await self._taken(row) for row in ready])
+        return sum([await self._taken(row) for row in due])
 
     async def _taken(self, row: ErasureRow) -> bool:
         try:
             await self.eraser.advance(row)
         except ErasureRefused:
             return False  # another replica was faster, or a legal hold came between
-        except (KeysError, ObjectsError, SessionsError, CatalogError, AuditError, ErasureError) as error:
+        except (
+            KeysError,
+            ObjectsError,
+            SessionsError,
+            CatalogError,
+            AuditError,
+            ErasureError,
+            OSError,
+        ) as error:
             self._waits[row.erasure_id] = self.clock() + AGAIN_AFTER
             _log.error(
                 "an erasure waits", erasure=str(row.erasure_id), state=row.state.value, reason=str(error)

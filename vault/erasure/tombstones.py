@@ -3,7 +3,7 @@
 Invariants:
 - a tombstone is written before the share goes, so that no crash and no backup can undo what was decided;
 - replaying is idempotent; it destroys what a restored share store brought back, and lets what a restored catalog
-  brought back be cleared again;
+  brought back be cleared again, and lets nothing that came due meanwhile begin before somebody could look;
 - a tombstone that cannot be read stops whoever replays: an erased patient might be among those who are served.
 """
 
@@ -34,6 +34,8 @@ from vault.objects.errors import ObjectExists
 from vault.objects.store import ObjectStore
 
 _PAGE: Final = 500
+# For an operator who restored a backup to see what it makes due again.
+LOOK_FIRST: Final = dt.timedelta(days=1)
 _GONE: Final = FINAL - {ErasureState.DESTROYING}
 _CLEARED: Final = _GONE - {ErasureState.DESTROYED}
 
@@ -156,12 +158,23 @@ class Replay:
         forgotten = await self.graveyard.forgotten()
         for row in forgotten:
             await self.destroy_again(row)
+        await self._postpone()
         for row in await self.graveyard.missing():
             await self.graveyard.put(row, now=row.destroyed_at or self.clock())
         brought_back = await self.graveyard.brought_back()
         for row in brought_back:
             await self._send_back(row)
         return len(forgotten) + len(brought_back)
+
+    async def _postpone(self) -> None:
+        """What came due while nobody ran may have been cancelled, or put under a hold, after a backup was made."""
+        now = self.clock()
+        async with self.graveyard.shares.database.writing() as connection:
+            overdue = await erasures.postpone(connection, now=now, until=now + LOOK_FIRST)
+        for erasure_id in overdue:
+            _log.warning(
+                "an erasure came due while nobody ran, and is held for another day", erasure=str(erasure_id)
+            )
 
     async def destroy_again(self, row: ErasureRow) -> None:
         """Destroy the share of one whom a restored share store had forgotten, unless another role has."""
