@@ -31,7 +31,15 @@ from vault.catalog import drafts, recordings, registry
 from vault.catalog.drafts import CONDEMNED, ObjectRow
 from vault.catalog.rotation import Patient
 from vault.catalog.states import RecordingState
-from vault.catalog.tables import consultations, jobs, key_job_errors, key_jobs, objects
+from vault.catalog.tables import (
+    compromises,
+    consultations,
+    former_keys,
+    jobs,
+    key_job_errors,
+    key_jobs,
+    objects,
+)
 from vault.catalog.tables import recordings as recordings_table
 from vault.catalog.tables import sessions as sessions_table
 
@@ -114,6 +122,7 @@ async def clear(
     )
     await connection.execute(delete(recording_wraps).where(recording_wraps.c.recording_id.in_(own)))
     await connection.execute(delete(jobs).where(jobs.c.recording_id.in_(own)))
+    await connection.execute(delete(former_keys).where(former_keys.c.recording_id.in_(own)))
     await connection.execute(update(objects).where(objects.c.recording_id.in_(own)).values(kept=CONDEMNED))
     await _take_names_off(connection, tenant, patient, mark=_mark(erasure_id))
     await _drop_late_jobs(connection, erasure_id)
@@ -156,6 +165,11 @@ async def _take_names_off(
         update(key_jobs)
         .where(key_jobs.c.tenant == tenant, key_jobs.c.patient == patient)
         .values(patient=_MARK, cursor=None)
+    )
+    await connection.execute(
+        update(compromises)
+        .where(compromises.c.tenant == tenant, compromises.c.patient == patient)
+        .values(patient=_MARK)
     )
     await connection.execute(
         delete(key_job_errors).where(key_job_errors.c.item == str(Patient(tenant, patient)))

@@ -95,7 +95,7 @@ def _command(verb: Verb, compromise: Compromise) -> str:
         Verb.ROTATE_MASTER: "replayvault keys rotate master",
         Verb.ROTATE_PATIENTS: f"replayvault keys rotate patient{scope}",
         Verb.REENCRYPT: f"replayvault keys reencrypt{scope} --grace 0s",
-        Verb.REPLACE_TIER: "put a new secret in the place of the tier secret's file, and restart every role",
+        Verb.REPLACE_TIER: "replayvault keys rotate tier-secret --yes, and again until it says that it is done",
         Verb.RETIRE: _RETIRED.get(compromise.leak, "") + (scope if compromise.leak is Leak.PATIENT else ""),
         Verb.REVIEW: f"replayvault audit incident --since {since}, or since the leak began",
     }[verb]
