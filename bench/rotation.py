@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import statistics
 import tempfile
 import time
 import uuid
@@ -21,7 +22,7 @@ from sqlalchemy import insert, text
 from keys import contexts
 from keys.database import Database, open_database
 from keys.digest import blake2b
-from keys.ids import Generation, new_key_id, new_recording_id, parse_patient
+from keys.ids import Generation, RecordingId, new_file_id, new_key_id, new_recording_id, parse_patient
 from keys.keyfile import create_private_file
 from keys.lifecycle import KeyState
 from keys.master.local import create_master_file, load_master_file
@@ -39,6 +40,7 @@ from vault.catalog import rotation
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.migrate import Schema, migrate
 from vault.catalog.tables import recordings
+from vault.objects.store import ObjectName
 
 PATIENTS, RECORDINGS = 10, 10_000
 HALVES: Final = 100_000
@@ -46,6 +48,9 @@ CENSUS: Final = 1_000_000
 OPENS: Final = 5_000
 LEAST_WRAPS_PER_S, LEAST_HALVES_PER_S = 10_000, 3_000
 MOST_CENSUS_S, MOST_OPEN_US, MOST_GROWTH_MB = 5.0, 100.0, 50.0
+MOST_RATIO: Final = 1.5
+_STORED: Final = {"few-bytes": 2_000, "many-bytes": 2_000_000}
+_RECORDINGS_STORED, _ROUNDS = 300, 5
 _ROWS: Final = 5_000
 _ROWS_IN_SQL: Final = 50_000
 _CENSUS_PATIENTS: Final = 50_000
@@ -56,6 +61,7 @@ async def measure() -> bool:
     with PostgresServer() as postgres, tempfile.TemporaryDirectory(prefix="rv-bench-") as folder:
         held = [
             await _wraps(postgres, Path(folder)),
+            await _bytes(postgres, Path(folder)),
             await _halves(postgres, Path(folder)),
             await _census(postgres),
             await _opening(postgres, Path(folder)),
@@ -74,6 +80,29 @@ async def _wraps(postgres: PostgresServer, folder: Path) -> bool:
         print(f"rotation: {PATIENTS * RECORDINGS} recording wraps of {PATIENTS} patients on PostgreSQL")
         print(f"  {rate:8.0f} wraps/s (at least {LEAST_WRAPS_PER_S}), memory +{grown:.0f} MB (at most 50)")
         return rate >= LEAST_WRAPS_PER_S and grown <= MOST_GROWTH_MB
+
+
+async def _bytes(postgres: PostgresServer, folder: Path) -> bool:
+    """Two patients with as many recordings, and a thousand times as many bytes, are rotated in turn."""
+    async with _room(postgres, folder / "bytes") as room:
+        for name, size_bytes in _STORED.items():
+            for recording_id in await room.patient(name, recordings=_RECORDINGS_STORED):
+                await _stored(room, recording_id, size_bytes)
+        taken_s: dict[str, list[float]] = {name: [] for name in _STORED}
+        for _ in range(_ROUNDS):
+            for name, each in taken_s.items():
+                await room.ask(JobKind.PATIENT, tenant=TENANT, patient=parse_patient(name))
+                each.append(await _taken(room))
+        few, many = (statistics.median(each) * 1000 for each in taken_s.values())
+        print(f"rotation: {_RECORDINGS_STORED} recordings of a patient, of 2 kB and of 2 MB each")
+        print(f"  {few:8.0f} ms and {many:.0f} ms (median of {_ROUNDS}; at most {MOST_RATIO} times as long)")
+        return many <= MOST_RATIO * few
+
+
+async def _stored(room: Room, recording_id: RecordingId, size_bytes: int) -> None:
+    upload = await room.store.create(ObjectName(recording_id, new_file_id()))
+    await upload.part(bytes(size_bytes))
+    await upload.complete()
 
 
 async def _halves(postgres: PostgresServer, folder: Path) -> bool:

@@ -16,6 +16,7 @@ from keys.secret import AuditKey
 from vault.audit.anchoring import Anchoring
 from vault.audit.checkpointing import Checkpointer
 from vault.audit.log import AuditLog
+from vault.logs import warnings_aside
 from vault.metrics import Metrics
 from vault.objects.anchor_folder import FolderAnchors
 from vault.objects.anchors import AnchorPlace
@@ -59,12 +60,16 @@ async def audited(
 async def operator_log(
     settings: CommonSettings, *, clock: Callable[[], dt.datetime]
 ) -> AsyncIterator[AuditLog]:
-    """A log for the length of an operator's command, signed and anchored at its end; raises as `audited` does."""
-    async with (
-        contextlib.aclosing(make_store(settings.objects)) as store,
-        audited(settings, role=_OPERATOR, store=store, clock=clock) as log,
-    ):
-        yield log
+    """A log for the length of an operator's command, signed and anchored at its end; raises as `audited` does.
+
+    What it warns of goes to standard error: standard output is the command's result.
+    """
+    with warnings_aside():
+        async with (
+            contextlib.aclosing(make_store(settings.objects)) as store,
+            audited(settings, role=_OPERATOR, store=store, clock=clock) as log,
+        ):
+            yield log
 
 
 def prepare_audit_key(settings: CommonSettings) -> AuditKey:

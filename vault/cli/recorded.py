@@ -6,23 +6,15 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from keys.database import Database
-from vault.app.audited import audited
+from vault.app.audited import operator_log
 from vault.app.ground import utc_now
 from vault.audit.log import AuditLog
 from vault.cli.databases import opened_catalog
-from vault.logs import warnings_aside
-from vault.objects.location import make_store
 from vault.settings import AllSettings
 
 
 @contextlib.asynccontextmanager
 async def recorded_catalog(settings: AllSettings) -> AsyncIterator[tuple[Database, AuditLog]]:
-    """Both, for the length of the block; raises as `opened_catalog` and `audited` do."""
-    async with opened_catalog(settings) as catalog:
-        store = make_store(settings.objects)
-        with warnings_aside():
-            async with (
-                contextlib.aclosing(store),
-                audited(settings, role="operator", store=store, clock=utc_now) as audit,
-            ):
-                yield catalog, audit
+    """Both, for the length of the block; raises as `opened_catalog` and `operator_log` do."""
+    async with opened_catalog(settings) as catalog, operator_log(settings, clock=utc_now) as audit:
+        yield catalog, audit
