@@ -70,12 +70,16 @@ class Keys:
         return await self._wire.document(Ask(method="GET", path=(*_JOBS, str(job_id))), KeyJob, safe=True)
 
     async def ended(self, job_id: uuid.UUID) -> KeyJob:
-        """Wait until a job ends, or is paused; raises `NotFound`."""
+        """Wait until a job ends, is paused, or waits for an approval; raises `NotFound`."""
         while True:
             job = await self.job(job_id)
-            if job.state.has_ended or job.state is JobState.PAUSED:
+            if job.state.has_ended or job.state in {JobState.PAUSED, JobState.AWAITING}:
                 return job
             await asyncio.sleep(_POLL_S)
+
+    async def approve(self, job_id: uuid.UUID) -> KeyJob:
+        """Let a job begin that another token asked for; raises `NotFound` or `Conflict`."""
+        return await self._change(job_id, "approve")
 
     async def pause(self, job_id: uuid.UUID) -> KeyJob:
         """Stop a job after its current step; raises `NotFound` or `Conflict`."""
