@@ -28,6 +28,7 @@ from redis.asyncio import Redis
 
 from keys.database import Database, open_database
 from keys.tier import TierRotation, add_tier, drop_tier, seal_with_newest, tier_ids
+from vault.app.audited import operator_log
 from vault.app.ground import utc_now
 from vault.audit.entry import Action, Decision, Event
 from vault.audit.log import AuditLog
@@ -158,10 +159,7 @@ async def tier_desk(settings: ControlSettings, *, writing: bool) -> AsyncIterato
         await require_current(catalog, Schema.CATALOG)
         redis = connect_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
-        audit = None
+        audit: AuditLog | None = None
         if writing:
-            audit = await AuditLog.open(
-                settings.audit_folder, role="operator", release=settings.release, clock=utc_now
-            )
-            stack.push_async_callback(audit.aclose)
+            audit = await stack.enter_async_context(operator_log(settings, clock=utc_now))
         yield TierDesk(settings.tier_file, catalog, redis, audit)
