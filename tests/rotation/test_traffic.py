@@ -132,9 +132,10 @@ async def test_nobody_notices_a_rotation(world: World, press: Press) -> None:
     async with press.catalog.reading() as connection:
         [newest] = await halves.census(connection)
     old = MasterPlace(newest.place.provider, newest.place.key_name, 1)
-    left = await ended(press.catalog, await ask(press.catalog, JobKind.RETIRE, soak_s=0))
+    left = await ended(press.catalog, await ask(press.catalog, JobKind.RETIRE, options={"soak_s": 0}))
     gone = await ended(
-        press.catalog, await ask(press.catalog, JobKind.RETIRE_MASTER, **options_of(old, dt.timedelta()))
+        press.catalog,
+        await ask(press.catalog, JobKind.RETIRE_MASTER, options=options_of(old, dt.timedelta())),
     )
     over.set()
     assert not stream.done()
@@ -164,7 +165,7 @@ async def test_now_asks_every_app_to_sign_in_once(world: World, press: Press) ->
     film = await press.publish(clinic, "ann", title="Film")
     apps = [await clinic.sign_in("ann") for _ in range(3)]
     begun = time.monotonic()
-    job = await ended(press.catalog, await ask(press.catalog, JobKind.PATIENT, now=True))
+    job = await ended(press.catalog, await ask(press.catalog, JobKind.PATIENT, options={"now": True}))
     assert (job.state, job.done) == (JobState.DONE, 1)
     assert time.monotonic() - begun < 10
     assert {(await app.get("/v1/recordings")).status for app in apps} == {401}
