@@ -95,7 +95,6 @@ def test_a_record_that_cannot_be_read_is_cleared(
         redis.execute_command(*spoil)  # type: ignore[no-untyped-call]
     status = desk.invoke("breaker", "status")
     assert (status.code, "breaker close" in status.err) == (Exit.DEPENDENCY_DOWN, True)
-    assert desk.invoke("recordings", "ls", token=desk.session).code == Exit.DEPENDENCY_DOWN
     assert troubles(desk.invoke("doctor", "--json")) == {"listing breaker"}
     assert desk.invoke("breaker", "close", *WHY, stdin="yes\n").code == Exit.REFUSED
     assert "would_clear" in desk.invoke("breaker", "close", *WHY, "--dry-run", "--json").json
@@ -106,6 +105,14 @@ def test_a_record_that_cannot_be_read_is_cleared(
     assert WHY[1] in told
     assert desk.invoke("breaker", "status", "--json").json == {"state": "closed"}
     assert desk.invoke("recordings", "ls", token=desk.session).code == Exit.OK
+
+
+def test_a_record_that_cannot_be_read_stops_lists(desk: Desk, recording: str) -> None:
+    del recording
+    with contextlib.closing(Redis.from_url(f"unix://{desk.server.data / 'valkey' / 'valkey.sock'}")) as redis:
+        redis.set(STATE, "open")
+    assert desk.invoke("recordings", "ls", token=desk.session).code == Exit.DEPENDENCY_DOWN
+    assert desk.invoke("breaker", "close", *WHY, "--yes").code == Exit.OK
 
 
 @pytest.mark.parametrize("words", [("status",), ("open", *WHY), ("close", *WHY)], ids=lambda words: words[0])
