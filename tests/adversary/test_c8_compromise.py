@@ -152,7 +152,7 @@ async def answer(scene: Scene, declared: Compromise, folder: Path) -> None:
     audit = await AuditLog.open(folder, role="operator", release="test", clock=utc_now)
     async with catalog.writing() as connection:
         await compromises.declare(connection, declared)
-    answering = Answering(catalog, audit, utc_now)
+    answering = Answering(catalog, audit, utc_now, "operator:test")
     while (standing := await answering.begin_next(declared)) is not None:
         if standing.job is not None:
             assert (await ended(catalog, standing.job.job_id)).state is JobState.DONE

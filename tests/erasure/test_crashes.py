@@ -21,9 +21,8 @@ from keys.tables import recording_wraps
 from tests.catalog.databases import emptied
 from tests.catalog.rows import TENANT
 from tests.erasure.office import Office
-from tests.rotation.mortal import DIED
+from tests.mortality import DIED, Runners
 from tests.rotation.room import Room
-from tests.rotation.runners import Runners
 from tests.servers import ValkeyServer
 from vault.app.ground import utc_now
 from vault.catalog import drafts
@@ -41,9 +40,8 @@ MOST_STEPS = 60
 
 @pytest.fixture
 def runners() -> Iterator[Runners]:
-    made = Runners("tests.erasure.mortal")
-    yield made
-    made.close()
+    with Runners("tests.erasure.mortal") as made:
+        yield made
 
 
 @dataclass

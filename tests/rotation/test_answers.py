@@ -72,10 +72,10 @@ async def test_each_step_once_whoever_is_killed(room: Room) -> None:
     declared = await patient_s(room)
     for _ in range(20):
         room.at += key_jobs.LEASE
-        standing = await Answering(room.catalog, room.audit, room.clock).begin_next(declared)
+        standing = await Answering(room.catalog, room.audit, room.clock, "operator:test").begin_next(declared)
         if standing is None:
             break
-        again = await Answering(room.catalog, room.audit, room.clock).begin_next(declared)
+        again = await Answering(room.catalog, room.audit, room.clock, "operator:test").begin_next(declared)
         if standing.job is not None:
             assert again is not None
             assert again.job is not None
@@ -119,7 +119,7 @@ async def test_a_backend_s_token_leaked(room: Room, *, is_revoked: bool) -> None
         if is_revoked:
             await service_tokens.revoke(connection, token, now=room.at)
         await compromises.declare(connection, declared)
-    answering = Answering(room.catalog, room.audit, room.clock)
+    answering = Answering(room.catalog, room.audit, room.clock, "operator:test")
     verbs = []
     while (standing := await answering.begin_next(declared)) is not None:
         verbs.append(standing.step.verb)
@@ -133,7 +133,7 @@ async def test_a_step_that_failed_in_part_stops_the_answer(room: Room) -> None:
     await room.patient("ann", recordings=0)
     await room.publish("ann")
     declared = await patient_s(room)
-    answering = Answering(room.catalog, room.audit, room.clock)
+    answering = Answering(room.catalog, room.audit, room.clock, "operator:test")
     assert (await answering.begin_next(declared)) is not None  # sessions
     standing = await answering.begin_next(declared)
     assert standing is not None
@@ -161,7 +161,7 @@ async def test_a_job_that_somebody_else_asked_for_before_is_no_answer(room: Room
     await room.patient("ann", recordings=0)
     other = await room.ask(JobKind.PATIENT, tenant=TENANT, patient=parse_patient("ann"))
     declared = await patient_s(room)
-    answering = Answering(room.catalog, room.audit, room.clock)
+    answering = Answering(room.catalog, room.audit, room.clock, "operator:test")
     await answering.begin_next(declared)
     with pytest.raises(WrongState, match="under way"):
         await answering.begin_next(declared)

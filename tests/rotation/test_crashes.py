@@ -16,9 +16,8 @@ from keys.ids import RecordingId
 from keys.master.local import create_master_file, load_master_file
 from keys.tables import patient_keys, recording_wraps
 from tests.catalog.databases import emptied
-from tests.rotation.mortal import DIED
+from tests.mortality import DIED, Runners
 from tests.rotation.room import Room
-from tests.rotation.runners import Runners
 from vault.catalog import key_jobs
 from vault.catalog.drafts import ABANDONED_AFTER, KEPT
 from vault.catalog.key_jobs import JobId, JobKind
@@ -35,9 +34,8 @@ MOST_TRANSACTIONS = 60
 
 @pytest.fixture
 def runners() -> Iterator[Runners]:
-    made = Runners()
-    yield made
-    made.close()
+    with Runners("tests.rotation.mortal") as made:
+        yield made
 
 
 class Story:

@@ -248,7 +248,7 @@ class NewLegalHold(_Document):
     reason: _Reason
 
 
-class HoldQuery(_Document):
+class HeldPatient(_Document):
     """Whose legal hold."""
 
     tenant: Reference | None = None

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from keys.keyfile import read_private_file
 from vault.alarm import Alarm
+from vault.app.background import background
 from vault.audit.log import AuditLog
 from vault.breaker.process import Breaker
 from vault.breaker.shared import SharedBreaker
@@ -32,8 +33,7 @@ async def ringing(
         webhook = await open_webhook(settings, audit, metrics, clock=clock)
         if webhook is not None:
             await stack.enter_async_context(webhook.delivering())
-        looking = asyncio.create_task(breaker.run(), name="breaker")
-        stack.push_async_callback(_ended, looking)
+        await stack.enter_async_context(background(breaker.run(), name="breaker"))
         yield Alarm(audit, metrics, settings.release, breaker, webhook)
 
 
@@ -61,8 +61,3 @@ def _secret(path: Path | None) -> WebhookSecret | None:
         return parse_secret(read_private_file(path).decode("utf-8", "replace"))
     except UnusableWebhook as refused:
         raise SettingsError(f"REPLAYVAULT_ALARM_WEBHOOK_SECRET_FILE: a secret file {refused}") from None
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

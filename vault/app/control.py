@@ -16,10 +16,11 @@ from vault.api.erasures import ErasuresApi
 from vault.api.keys import KeysApi
 from vault.api.recordings import RecordingsApi
 from vault.api.sessions import SessionsApi
+from vault.app.background import background
 from vault.app.erasing import erasing
 from vault.app.ground import Ground, lay_ground, utc_now
 from vault.app.master import open_master, read_passphrase, uses_local_master
-from vault.app.rotating import make_runner, running
+from vault.app.rotating import make_runner
 from vault.app.serving import Served
 from vault.app.tiers import live_tiers
 from vault.catalog.migrate import Schema, migrate
@@ -80,7 +81,7 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         admission = Admission(ground.records, ground.catalog, tiers, settings.audience, utc_now)
         await stack.enter_async_context(erasing(settings, ground, strongroom))
         runner = make_runner(strongroom, ground, two_persons=settings.two_persons)
-        await stack.enter_async_context(running(runner))
+        await stack.enter_async_context(background(runner.run(), name="key-jobs"))
         register = Register(ground.catalog, shares)
         requests = Requests(register, ground.audit, utc_now, settings.two_persons)
         yield Served(

@@ -13,6 +13,7 @@ from keys.errors import UnknownErasure
 from keys.ids import PatientRef, TenantId
 from keys.strongroom import Strongroom
 from vault.app.audited import operator_log, prepare_audit_key
+from vault.app.background import background
 from vault.app.ground import Ground, utc_now
 from vault.app.master import open_master
 from vault.catalog import erasing as catalog_of
@@ -47,12 +48,8 @@ async def erasing(settings: ControlSettings, ground: Ground, strongroom: Strongr
         backup_days=settings.share_backup_days,
     )
     runner = ErasureRunner(strongroom.shares, eraser, utc_now)
-    task = asyncio.create_task(runner.run(), name="erasures")
-    try:
+    async with background(runner.run(), name="erasures"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

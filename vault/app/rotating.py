@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
@@ -46,17 +45,6 @@ def make_runner(strongroom: Strongroom, ground: Ground, *, two_persons: bool) ->
         )
 
     return Runner(strongroom.catalog, ground.audit, utc_now, turns, two_persons)
-
-
-@contextlib.asynccontextmanager
-async def running(runner: Runner) -> AsyncIterator[None]:
-    """Run jobs in the background for the length of the block."""
-    task = asyncio.create_task(runner.run(), name="key-jobs")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

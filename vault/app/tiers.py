@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from keys.errors import MasterUnusable
 from keys.tier import LiveTiers
+from vault.app.background import background
 from vault.sessions.errors import RecordsUnavailable
 from vault.sessions.replicas import Replicas
 
@@ -31,12 +32,10 @@ async def live_tiers(path: Path, redis: Redis, *, role: str) -> AsyncIterator[Li
     """The secrets in a file, for the length of the block; raises `MasterUnusable`."""
     tiers, replicas = LiveTiers(path), Replicas(redis)
     name = f"{role}-{secrets.token_hex(4)}"
-    task = asyncio.create_task(_watch(tiers, replicas, name), name="tiers")
     try:
-        yield tiers
+        async with background(_watch(tiers, replicas, name), name="tiers"):
+            yield tiers
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         with contextlib.suppress(RecordsUnavailable):
             await replicas.leave(name)
 

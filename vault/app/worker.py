@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from keys.handover import load_worker_key
 from transcoder.binaries import find_tools
 from transcoder.sandbox import Sandbox
+from vault.app.background import background
 from vault.app.ground import Ground, lay_ground, utc_now
 from vault.catalog.migrate import Schema, require_current
 from vault.queue import WakeUps, open_queue
@@ -43,14 +44,11 @@ async def working(settings: WorkerSettings, ground: Ground) -> AsyncIterator[Non
     )
     queue = open_queue(connect_waiting_redis(settings.redis))
     reconciler = Reconciler(ground.catalog, ground.store, WakeUps(queue), utc_now)
-    tasks = [
-        asyncio.create_task(consume(queue, worker, jobs=settings.worker_jobs), name="worker"),
-        asyncio.create_task(reconciler.run(), name="reconciler"),
-    ]
     try:
-        yield
+        async with (
+            background(consume(queue, worker, jobs=settings.worker_jobs), name="worker"),
+            background(reconciler.run(), name="reconciler"),
+        ):
+            yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         await queue.disconnect()

@@ -177,17 +177,15 @@ async def _take_names_off(
 
 
 async def cleared_recordings(
-    connection: AsyncConnection, erasure_id: ErasureId, *, after: RecordingId | None, limit: int
+    connection: AsyncConnection, erasure_id: ErasureId, *, limit: int
 ) -> tuple[RecordingId, ...]:
-    """Recordings that an erasure cleared, by id."""
+    """Recordings that an erasure cleared and has not left, by id."""
     question = (
         select(recordings_table.c.id)
         .where(recordings_table.c.patient == _mark(erasure_id))
         .order_by(recordings_table.c.id)
         .limit(limit)
     )
-    if after is not None:
-        question = question.where(recordings_table.c.id > after)
     return tuple(RecordingId(each) for each in await connection.scalars(question))
 
 

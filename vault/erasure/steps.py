@@ -125,9 +125,7 @@ class Eraser:
 
     async def _cleared(self, row: ErasureRow) -> tuple[RecordingId, ...]:
         async with self.catalog.reading() as connection:
-            return await erasing.cleared_recordings(
-                connection, row.erasure_id, after=None, limit=_RECORDINGS_A_STEP
-            )
+            return await erasing.cleared_recordings(connection, row.erasure_id, limit=_RECORDINGS_A_STEP)
 
     async def _delete_objects(self, recording_ids: tuple[RecordingId, ...]) -> None:
         async with self.catalog.reading() as connection:

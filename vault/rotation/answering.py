@@ -12,12 +12,11 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys import halves
 from keys.database import Database
 from keys.ids import TenantId
 from vault.audit.entry import Action, Decision, Event
@@ -25,8 +24,10 @@ from vault.audit.log import AuditLog
 from vault.catalog import compromises, key_jobs, recordings, registry, service_tokens
 from vault.catalog.compromises import BegunStep, Compromise
 from vault.catalog.errors import UnknownToken
-from vault.catalog.key_job_states import ENDED, JobState
-from vault.catalog.key_jobs import JobId, JobKind, JobRow
+from vault.catalog.key_job_states import JobState
+from vault.catalog.key_jobs import JobKind, JobRow
+from vault.catalog.rotation import Scope
+from vault.rotation import asking
 from vault.rotation.answers import JOBS, PlannedStep, Verb, steps_for
 from vault.rotation.renewal_job import GRACE
 
@@ -58,6 +59,7 @@ class Answering:
     catalog: Database
     audit: AuditLog
     clock: Callable[[], dt.datetime]
+    by: str
 
     async def begin_next(self, compromise: Compromise) -> Standing | None:
         """Begin the next step, or look at the one that goes on; None where all are done.
@@ -81,7 +83,7 @@ class Answering:
         return None
 
     async def _begin(self, compromise: Compromise, step: PlannedStep) -> Standing:
-        await self.audit.write(_event(compromise, step))
+        await self.audit.write(_event(compromise, step, actor=self.by))
         async with self.catalog.writing() as connection:
             job = await self._do(connection, compromise, step.verb)
             await compromises.begin_step(
@@ -98,14 +100,22 @@ class Answering:
     async def _do(self, connection: AsyncConnection, compromise: Compromise, verb: Verb) -> JobRow | None:
         """Do what is done at once, or ask for the job that does it."""
         if verb in JOBS:
-            job = await _job(connection, compromise, _KINDS[verb], now=self.clock())
-            await key_jobs.ask(connection, job)
+            job = self._job(compromise, _KINDS[verb])
+            await asking.ask(connection, job)
             return job
         if verb is Verb.REVOKE_TOKEN and compromise.token_id is not None:
             await self._revoke(connection, compromise.token_id)
         if verb is Verb.END_SESSIONS:
             await self._end_sessions(connection, compromise)
         return None
+
+    def _job(self, compromise: Compromise, kind: JobKind) -> JobRow:
+        """What a step asks for. What the old keys sealed goes at once: sessions read on in the new objects."""
+        scope = Scope() if kind is JobKind.MASTER else Scope(compromise.tenant, compromise.patient)
+        renews = kind is JobKind.REENCRYPT
+        options = {GRACE: 0} if renews else None
+        job = asking.new_job(kind, scope, by=self.by, now=self.clock(), options=options)
+        return replace(job, recording_id=compromise.recording_id if renews else None)
 
     async def _revoke(self, connection: AsyncConnection, token_id: uuid.UUID) -> None:
         tokens = {row.token_id: row for row in await service_tokens.every(connection)}
@@ -141,35 +151,11 @@ async def standings(catalog: Database, compromise: Compromise) -> tuple[Standing
     return tuple(found)
 
 
-def is_over(job: JobRow) -> bool:
-    """Whether waiting for a job longer makes no sense."""
-    return job.state in ENDED or job.state is JobState.PAUSED
-
-
-async def _job(
-    connection: AsyncConnection, compromise: Compromise, kind: JobKind, *, now: dt.datetime
-) -> JobRow:
-    newest = max((each.place.key_version for each in await halves.census(connection)), default=0)
-    return JobRow(
-        job_id=JobId(uuid.uuid4()),
-        kind=kind,
-        state=JobState.QUEUED,
-        tenant=None if kind is JobKind.MASTER else compromise.tenant,
-        patient=None if kind is JobKind.MASTER else compromise.patient,
-        recording_id=compromise.recording_id if kind is JobKind.REENCRYPT else None,
-        base_version=newest,
-        requested_by="operator",
-        requested_at=now,
-        # What the old keys sealed goes at once: sessions read on in the new objects, and tickets were ended.
-        options={GRACE: 0} if kind is JobKind.REENCRYPT else {},
-    )
-
-
-def _event(compromise: Compromise, step: PlannedStep) -> Event:
+def _event(compromise: Compromise, step: PlannedStep, *, actor: str) -> Event:
     return Event(
         action=Action.COMPROMISE_STEP,
         decision=Decision.ALLOW,
-        actor="operator",
+        actor=actor,
         recording="" if compromise.recording_id is None else str(compromise.recording_id),
         note=f"{compromise.leak.value} {compromise.compromise_id}: {step.verb.value}",
     )

@@ -26,6 +26,7 @@ from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
 from vault.cli.job_progress import exit_of_job, watched
 from vault.cli.output import emit, json_option, say, table
+from vault.cli.person import operator_name
 from vault.cli.recorded import recorded_catalog
 from vault.cli.words import IDENTIFIER
 from vault.rotation.answering import Answering, Standing, standings
@@ -110,7 +111,7 @@ def declare(
             compromise_id=CompromiseId(uuid.uuid4()),
             leak=kind,
             reason=reason,
-            declared_by="operator",
+            declared_by=operator_name(),
             declared_at=utc_now(),
             tenant=None if tenant is None else parse_tenant(tenant),
             patient=None if patient is None else parse_patient(patient),
@@ -191,9 +192,7 @@ def run(guard: Guard, compromise_id: uuid.UUID, data_dir: Path | None, *, as_jso
             document = {"would_run": _plan_document(declared, steps)}
             emit(document, as_json=as_json, people=lambda: _show_steps(steps))
             return
-        guard.ask(
-            declared.leak.value, about="Sessions may end, and objects under the old keys are destroyed."
-        )
+        guard.ask(declared.leak.value, about=_ABOUT_TIER if declared.leak is Leak.TIER else _ABOUT)
         stopped = asyncio.run(_run(settings, declared, shown=not as_json))
         declared, steps = asyncio.run(_standing(settings, declared.compromise_id))
         emit(_plan_document(declared, steps), as_json=as_json, people=lambda: _show_steps(steps))
@@ -247,7 +246,7 @@ async def _standing(
 async def _run(settings: AllSettings, declared: Compromise, *, shown: bool) -> JobRow | None:
     """Do steps until all are done; the job that stopped it, where one did."""
     async with recorded_catalog(settings) as (catalog, audit):
-        answering = Answering(catalog, audit, utc_now)
+        answering = Answering(catalog, audit, utc_now, operator_name())
         while (standing := await answering.begin_next(declared)) is not None:
             if standing.job is None:
                 continue
