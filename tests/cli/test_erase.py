@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import Desk
 from tests.cli.test_keys import digest
 from tests.media import Media
-from vault.cli.databases import database_name
+from vault.app.databases import database_name
 from vault.cli.exits import Exit
 
 NOBODY = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"

@@ -7,17 +7,17 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from keys.database import open_database
 from keys.erasures import ErasureId
 from keys.errors import UnknownErasure
 from keys.ids import PatientRef, TenantId
 from keys.strongroom import Strongroom
 from vault.app.audited import operator_log, prepare_audit_key
 from vault.app.background import background
+from vault.app.databases import opened, opened_catalog
 from vault.app.ground import Ground, utc_now
 from vault.app.master import open_master
 from vault.catalog import erasing as catalog_of
-from vault.catalog.migrate import Schema, require_current
+from vault.catalog.migrate import Schema
 from vault.erasure.certifying import Notary
 from vault.erasure.proof import attempt, remember
 from vault.erasure.requests import Register, Requests
@@ -54,13 +54,8 @@ async def erasing(settings: ControlSettings, ground: Ground, strongroom: Strongr
 
 @contextlib.asynccontextmanager
 async def looking(settings: ControlSettings) -> AsyncIterator[Register]:
-    """Erasures to look at; raises `UnknownSchema` or `DatabaseUnavailable`."""
-    async with contextlib.AsyncExitStack() as stack:
-        catalog, shares = open_database(settings.catalog), open_database(settings.shares)
-        stack.push_async_callback(catalog.aclose)
-        stack.push_async_callback(shares.aclose)
-        await require_current(catalog, Schema.CATALOG)
-        await require_current(shares, Schema.SHARES)
+    """Erasures to look at; raises as `opened` does."""
+    async with opened_catalog(settings) as catalog, opened(settings.shares, Schema.SHARES) as shares:
         yield Register(catalog, shares)
 
 
@@ -91,9 +86,7 @@ async def prove_from(
 
     Raises `UnknownErasure` where it holds nothing, and `ErasureRefused` or `StillThere` as `vault.erasure.proof` does.
     """
-    restored = open_database(url)
-    async with contextlib.aclosing(restored), looking(settings) as register:
-        await require_current(restored, Schema.CATALOG)
+    async with opened(url, Schema.CATALOG) as restored, looking(settings) as register:
         row = await register.find(erasure_id)
         finding = await attempt(restored, open_master(settings), row, source=f"backup {name}", at=utc_now())
         if finding is None:

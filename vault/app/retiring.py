@@ -6,21 +6,19 @@ before, so that nothing destroys it meanwhile.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keys.database import Database, open_database
 from keys.errors import NoSuchKey, NotRetirable
 from keys.halves import MasterPlace
 from keys.master.protocol import CURRENT_STAYS, MasterVersion
 from vault.app.audited import operator_log
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.app.master import open_master
 from vault.audit.entry import Action, Decision, Event
 from vault.catalog import key_jobs
 from vault.catalog.key_jobs import JobId, JobKind
-from vault.catalog.migrate import Schema, require_current
 from vault.rotation.approval import require_second
 from vault.rotation.retire_master_job import require_unneeded
 from vault.settings import ControlSettings
@@ -50,7 +48,7 @@ async def require_retirable(settings: ControlSettings, standing: MasterStanding)
     """Raises `NotRetirable`, or `StillNeeded` while a half stands under it."""
     if standing.place.key_version == standing.versions[-1].number:
         raise NotRetirable(CURRENT_STAYS)
-    async with _catalog(settings) as catalog:
+    async with opened_catalog(settings) as catalog:
         await require_unneeded(catalog, standing.place)
 
 
@@ -58,7 +56,7 @@ async def bring_back(settings: ControlSettings, standing: MasterStanding, *, by:
     """Bring every version back into use that is not destroyed, and end the job that would."""
     place, lowest = standing.place, standing.versions[0].number
     note = f"{place.provider} {place.key_name} from v{lowest}"
-    async with _catalog(settings) as catalog:
+    async with opened_catalog(settings) as catalog:
         async with catalog.writing() as connection:
             for job_id in await key_jobs.unended(connection, JobKind.RETIRE_MASTER):
                 await key_jobs.abort(connection, job_id, now=utc_now())
@@ -71,7 +69,7 @@ async def approve(settings: ControlSettings, job_id: JobId, *, by: str) -> None:
 
     Raises `UnknownJob`, `WrongState`, or `SecondNeeded` where that is the one who asked.
     """
-    async with _catalog(settings) as catalog:
+    async with opened_catalog(settings) as catalog:
         async with catalog.reading() as connection:
             job = await key_jobs.find(connection, job_id)
         require_second(job.requested_by, by)
@@ -83,13 +81,3 @@ async def approve(settings: ControlSettings, job_id: JobId, *, by: str) -> None:
 async def _tell(settings: ControlSettings, action: Action, by: str, note: str) -> None:
     async with operator_log(settings, clock=utc_now) as audit:
         await audit.write(Event(action=action, decision=Decision.ALLOW, actor=by, note=note))
-
-
-@contextlib.asynccontextmanager
-async def _catalog(settings: ControlSettings) -> AsyncIterator[Database]:
-    catalog = open_database(settings.catalog)
-    try:
-        await require_current(catalog, Schema.CATALOG)
-        yield catalog
-    finally:
-        await catalog.aclose()

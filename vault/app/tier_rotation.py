@@ -26,14 +26,14 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from keys.database import Database, open_database
+from keys.database import Database
 from keys.tier import TierRotation, add_tier, drop_tier, seal_with_newest, tier_ids
 from vault.app.audited import operator_log
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.audit.entry import Action, Decision, Event
 from vault.audit.log import AuditLog
 from vault.catalog import registry
-from vault.catalog.migrate import Schema, require_current
 from vault.redis_client import connect_redis
 from vault.sessions.records import RecordStore
 from vault.sessions.replicas import Replicas
@@ -154,9 +154,7 @@ def _step(begun: TierRotation, ids: tuple[str, ...], living: Mapping[str, tuple[
 async def tier_desk(settings: ControlSettings, *, writing: bool) -> AsyncIterator[TierDesk]:
     """The desk of this machine's tier file; with an audit log where it is to be changed."""
     async with contextlib.AsyncExitStack() as stack:
-        catalog = open_database(settings.catalog)
-        stack.push_async_callback(catalog.aclose)
-        await require_current(catalog, Schema.CATALOG)
+        catalog = await stack.enter_async_context(opened_catalog(settings))
         redis = connect_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         audit: AuditLog | None = None

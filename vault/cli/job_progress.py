@@ -9,10 +9,10 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vault.app.databases import opened_catalog
 from vault.catalog import key_jobs
 from vault.catalog.key_job_states import ENDED, JobState
 from vault.catalog.key_jobs import JobId, JobRow
-from vault.cli.databases import opened_catalog
 from vault.cli.exits import Exit
 from vault.settings import AllSettings
 

@@ -15,10 +15,10 @@ from typing import Any
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.catalog import key_jobs
 from vault.catalog.key_jobs import JobError, JobId, JobRow
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings

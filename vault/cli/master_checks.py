@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from keys import contexts, halves
-from keys.database import Database, open_database
+from keys.database import Database
 from keys.errors import DatabaseUnavailable, KeysError, MasterRefused, MasterUnavailable, MasterUnusable
 from keys.keyring import PatientKeyRow
 from keys.master.inspection import Inspected, KeySettings, inspect
@@ -19,10 +19,10 @@ from keys.master.openbao import OpenBaoMaster
 from keys.master.protocol import Master
 from keys.master.several import Masters
 from keys.secret import MasterHalf
+from vault.app.databases import opened
 from vault.app.master import open_keepers, uses_local_master
 from vault.catalog.errors import UnknownSchema
-from vault.catalog.migrate import Schema, require_current
-from vault.cli.databases import sqlite_file
+from vault.catalog.migrate import Schema
 from vault.cli.findings import Finding, Verdict, down, note, ok, wrong
 from vault.cli.local_checks import key_file_finding
 from vault.settings import ControlSettings, SettingsError
@@ -57,23 +57,13 @@ async def patient_key_findings(url: str, keepers: Sequence[Master]) -> list[Find
     Nothing where the catalog at `url` or a keeper does not answer, which has its own finding.
     """
     try:
-        file = sqlite_file(url)
-    except SettingsError:
-        return []
-    if file is not None and not file.exists():
-        return []
-    catalog = open_database(url)
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(_TIMEOUT_S), opened(url, Schema.CATALOG) as catalog:
             return [await _opening(catalog, Masters(keepers[0], tuple(keepers[1:])))]
-    except (DatabaseUnavailable, UnknownSchema, MasterUnavailable, TimeoutError):
+    except (SettingsError, DatabaseUnavailable, UnknownSchema, MasterUnavailable, TimeoutError):
         return []
-    finally:
-        await catalog.aclose()
 
 
 async def _opening(catalog: Database, master: Master) -> Finding:
-    await require_current(catalog, Schema.CATALOG)
     async with catalog.reading() as connection:
         places = [each.place for each in await halves.census(connection)]
         rows = [await halves.one_under(connection, place) for place in places]

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 from keys.database import Database
 from vault.app.audited import operator_log
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.audit.log import AuditLog
-from vault.cli.databases import opened_catalog
 from vault.settings import AllSettings
 
 

@@ -17,11 +17,11 @@ from keys.database import open_database
 from keys.errors import DatabaseUnavailable
 from keys.ids import new_file_id, new_recording_id
 from keys.session import CLOCK_SKEW_S
+from vault.app.databases import sqlite_file
 from vault.breaker.errors import BreakerUnavailable, UnreadableRecord
 from vault.breaker.shared import SharedBreaker
 from vault.catalog.errors import UnknownSchema
 from vault.catalog.migrate import Schema, require_current
-from vault.cli.databases import sqlite_file
 from vault.cli.findings import Finding, down, note, ok, wrong
 from vault.objects.container import HEADER_BYTES
 from vault.objects.errors import (

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from typing import Final
 
-from keys.database import open_database
 from keys.errors import DatabaseUnavailable
 from keys.shares import ShareStore
+from vault.app.databases import opened, opened_catalog
 from vault.catalog.errors import UnknownSchema
-from vault.catalog.migrate import Schema, require_current
-from vault.cli.databases import sqlite_file
+from vault.catalog.migrate import Schema
 from vault.cli.findings import Finding, down, ok, wrong
 from vault.erasure.errors import ForeignTombstone
 from vault.erasure.tombstones import Graveyard
@@ -41,19 +40,17 @@ async def restore_findings(settings: ControlSettings) -> list[Finding]:
 
 
 def _is_there(settings: ControlSettings) -> bool:
-    """Looking must make no file and no folder."""
-    paths = [sqlite_file(settings.catalog), sqlite_file(settings.shares)]
+    """Looking must make no folder."""
     location = parse_location(settings.objects)
-    paths += [location.path] if isinstance(location, FolderLocation) else []
-    return all(path is None or path.exists() for path in paths)
+    return not isinstance(location, FolderLocation) or location.path.exists()
 
 
 async def _finding(settings: ControlSettings) -> Finding:
-    catalog, shares = open_database(settings.catalog), open_database(settings.shares)
-    store = make_store(settings.objects)
-    async with contextlib.aclosing(catalog), contextlib.aclosing(shares), contextlib.aclosing(store):
-        await require_current(catalog, Schema.CATALOG)
-        await require_current(shares, Schema.SHARES)
+    async with (
+        opened_catalog(settings) as catalog,
+        opened(settings.shares, Schema.SHARES) as shares,
+        contextlib.aclosing(make_store(settings.objects)) as store,
+    ):
         graveyard = Graveyard(catalog, ShareStore(shares), store)
         back = len(await graveyard.forgotten()) + len(await graveyard.brought_back())
     if back:

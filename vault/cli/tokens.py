@@ -16,11 +16,11 @@ import click
 
 from keys.ids import parse_tenant
 from keys.service_token import HOUSE, HOUSE_SCOPES, ServiceScope, hash_service_token, new_service_token
+from vault.app.databases import opened_catalog
 from vault.audit.entry import Action, Decision, Event
 from vault.catalog import service_tokens
 from vault.catalog.errors import UnknownToken
 from vault.catalog.service_tokens import ServiceTokenRow
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings

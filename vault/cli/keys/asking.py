@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import click
 
 from keys.ids import parse_patient, parse_tenant
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind, JobRow
 from vault.catalog.rotation import Scope
-from vault.cli.databases import opened_catalog
 from vault.cli.exits import Exit
 from vault.cli.guards import Guard
 from vault.cli.job_progress import exit_of_job, watched

@@ -12,8 +12,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vault.app.databases import opened_catalog
 from vault.catalog import census as catalog_census
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import Exampled
 from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings

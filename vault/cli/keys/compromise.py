@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from keys.ids import RecordingId, parse_patient, parse_tenant
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.audit.entry import Action, Decision, Event
 from vault.catalog import compromises, recordings, service_tokens
@@ -19,7 +20,6 @@ from vault.catalog.compromises import Compromise, CompromiseId, Leak
 from vault.catalog.errors import UnknownToken
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobRow
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.app.master import open_master
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import Exampled
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings

@@ -19,8 +19,8 @@ import click
 from keys.erasures import ErasureId, ErasureRow
 from keys.ids import parse_patient, parse_tenant
 from keys.notes import load_public_keys
+from vault.app.databases import database_name
 from vault.app.erasing import deciding, looking, plan, prove_from
-from vault.cli.databases import database_name
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings

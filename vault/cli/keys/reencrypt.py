@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 from keys.ids import RecordingId, parse_patient, parse_tenant
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.catalog import recordings, renewals
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.renewals import Extent
 from vault.catalog.rotation import Scope
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import Exampled
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings

@@ -17,10 +17,10 @@ from keys.database import open_database
 from keys.ids import PatientRef, TenantId, parse_patient, parse_tenant
 from keys.patient import pseudonym
 from keys.shares import ShareStore
+from vault.app.databases import opened_catalog, sqlite_file
 from vault.audit.entry import Action, Decision, Event
 from vault.catalog import retention as catalog_retention
 from vault.catalog.retention import RetentionClass
-from vault.cli.databases import opened_catalog, sqlite_file
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.catalog import retiring
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.rotation import Scope
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
+from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
 from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
 from vault.catalog import registry
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.rotation import Scope
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import ExampledGroup
 from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from keys.errors import MasterUnusable
+from vault.app.databases import opened_catalog
 from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
-from vault.cli.databases import opened_catalog
 from vault.cli.examples import Exampled
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings

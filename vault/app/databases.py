@@ -1,10 +1,11 @@
-"""The catalog as operators' commands reach it, without any service running.
+"""Databases as operators' commands reach them, without any service running.
 
 Invariant: a command that looks never makes what it looks for: SQLite would create a missing database.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from keys.database import Database, open_database
 from vault.catalog.migrate import Schema, require_current
-from vault.settings import AllSettings, SettingsError
+from vault.settings import CommonSettings, SettingsError
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -37,17 +38,24 @@ def database_name(url: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def opened_catalog(settings: AllSettings) -> AsyncIterator[Database]:
-    """The catalog, of this release's schema; raises `SettingsError`, `UnknownSchema` or `DatabaseUnavailable`."""
-    file = sqlite_file(settings.catalog)
-    if file is not None and not file.exists():
+async def opened_catalog(settings: CommonSettings) -> AsyncIterator[Database]:
+    """The catalog; raises as `opened` does."""
+    async with opened(settings.catalog, Schema.CATALOG) as database:
+        yield database
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, schema: Schema) -> AsyncIterator[Database]:
+    """A database of this release's schema; raises `SettingsError`, `UnknownSchema` or `DatabaseUnavailable`."""
+    file = sqlite_file(url)
+    if file is not None and not await asyncio.to_thread(file.exists):
         raise SettingsError(
-            f"there is no catalog at {file}: start `replayvault serve` once, which makes it, or say where it is "
-            "(--data-dir, REPLAYVAULT_DATA_DIR or REPLAYVAULT_CATALOG_URL)"
+            f"there is no {schema.value} database at {file}: start `replayvault serve` once, which makes it, or say "
+            f"where it is (--data-dir, REPLAYVAULT_DATA_DIR or REPLAYVAULT_{schema.name}_URL)"
         )
-    database = open_database(settings.catalog)
+    database = open_database(url)
     try:
-        await require_current(database, Schema.CATALOG)
+        await require_current(database, schema)
         yield database
     finally:
         await database.aclose()
