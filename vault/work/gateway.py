@@ -71,11 +71,14 @@ class Gateway:
         )
         runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await runner.setup()
+        # A start that is cut off in the middle would leave a socket that listens, and that nobody closes.
+        started = asyncio.ensure_future(web.TCPSite(runner, "127.0.0.1", 0).start())
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await asyncio.shield(started)
             gateway._port = runner.addresses[0][1]
             yield gateway
         finally:
+            await asyncio.wait([started])
             await runner.cleanup()
 
     @property
