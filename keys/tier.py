@@ -123,6 +123,14 @@ def tier_ids(path: Path) -> tuple[str, ...]:
     return _ids(load_tier_file(path))
 
 
+def written_at(path: Path) -> dt.datetime | None:
+    """When a secret was last put into the file or taken out of it; None where there is no file."""
+    try:
+        return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
+    except FileNotFoundError:
+        return None
+
+
 def add_tier(path: Path, *, after: str) -> None:
     """Add a fresh secret, which opens and does not seal yet, where `after` stands alone."""
     fresh = TierSecret.generate()

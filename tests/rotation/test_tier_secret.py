@@ -22,10 +22,11 @@ from tests.adversary.press import pressing
 from tests.adversary.replica import StreamServer
 from tests.rotation.test_traffic import TTL_S, Viewer
 from tests.world import App, Engine, World, embedded_settings, open_world
-from vault.app.tier_rotation import TierDesk, TierStanding, TierStep
+from vault.app.ground import utc_now
 from vault.redis_client import connect_redis
 from vault.sessions.records import RecordStore
 from vault.sessions.replicas import Replicas
+from vault.sessions.tier_rotation import TierDesk, TierStanding, TierStep
 
 S = TierStep
 # Runs the command, and is gone in the moment in which it has changed a first file.
@@ -51,7 +52,7 @@ async def desk(world: World) -> AsyncIterator[TierDesk]:
     """An operator beside a running world."""
     catalog = await asyncio.to_thread(open_database, world.settings.catalog)
     redis = connect_redis(world.settings.redis)
-    yield TierDesk(world.settings.tier_file, catalog, redis, None)
+    yield TierDesk(world.settings.tier_file, catalog, redis, None, utc_now)
     await redis.aclose()
     await catalog.aclose()
 
@@ -166,7 +167,7 @@ async def test_a_replica_that_lacks_the_new_secret_holds_the_switch_up(world: Wo
 async def test_a_service_that_does_not_run_is_no_proof(world: World, desk: TierDesk, tmp_path: Path) -> None:
     alone = tmp_path / "alone.secret"
     await asyncio.to_thread(create_tier_file, alone)
-    elsewhere = TierDesk(alone, desk.catalog, desk.redis, None)
+    elsewhere = TierDesk(alone, desk.catalog, desk.redis, None, utc_now)
     assert (await elsewhere.advance()).step is S.OPENING  # those that run hold another file
     for name in await Replicas(desk.redis).living():
         await Replicas(desk.redis).leave(name)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from keys.erasures import ErasureId, ErasureRow, LegalHold
 from keys.errors import ErasureRefused, UnknownErasure
-from keys.ids import PatientRef, TenantId, parse_patient, parse_tenant, parse_uuid
+from keys.ids import parse_uuid
 from vault.api import key_models as models
 from vault.api.auth import Service
 from vault.api.binding import AnyRoute, Call, MediaAnswer, Route
-from vault.api.keys import KEYS, own_tenant
 from vault.api.problems import Code, Problem
+from vault.api.tenancy import KEYS, own_tenant, whose
 from vault.erasure.requests import Requests
 
 _CERTIFICATE: Final = MediaAnswer(("application/json",))
@@ -33,7 +33,7 @@ class ErasuresApi:
 
     async def ask(self, call: Call[Service, None, models.NewErasure]) -> models.ErasureView:
         """Ask for a patient to be erased."""
-        tenant, patient = _whose(call, call.body)
+        tenant, patient = whose(call, call.body.tenant, call.body.patient)
         hold = dt.timedelta(seconds=call.body.hold_s)
         try:
             row = await self.requests.ask(
@@ -79,7 +79,7 @@ class ErasuresApi:
 
     async def place_hold(self, call: Call[Service, None, models.NewLegalHold]) -> models.LegalHoldView:
         """Keep a patient from being erased."""
-        tenant, patient = _whose(call, call.body)
+        tenant, patient = whose(call, call.body.tenant, call.body.patient)
         try:
             made = await self.requests.place_hold(
                 tenant, patient, reason=call.body.reason, actor=call.principal.actor
@@ -90,7 +90,7 @@ class ErasuresApi:
 
     async def lift_hold(self, call: Call[Service, None, models.HeldPatient]) -> None:
         """Lift a legal hold. By POST: a URL stands in the logs of every proxy, and names no patient here."""
-        tenant, patient = _whose(call, call.body)
+        tenant, patient = whose(call, call.body.tenant, call.body.patient)
         try:
             await self.requests.lift_hold(tenant, patient, actor=call.principal.actor)
         except UnknownErasure:
@@ -198,20 +198,6 @@ class ErasuresApi:
                 problems=(Code.NOT_FOUND, *away),
             ),
         )
-
-
-def _whose(
-    call: Call[Service, Any, Any], named: models.NewErasure | models.NewLegalHold | models.HeldPatient
-) -> tuple[TenantId, PatientRef]:
-    """Whom a body may mean by the token that came with it; raises `Problem`."""
-    own = own_tenant(call)
-    asked = None if named.tenant is None else parse_tenant(named.tenant)
-    if own is not None and asked not in {None, own}:
-        raise Problem(Code.FORBIDDEN, detail="The token acts on its own tenant alone.")
-    tenant = own or asked
-    if tenant is None:
-        raise Problem(Code.INVALID_BODY, detail="A token of the house names the tenant.")
-    return tenant, parse_patient(named.patient)
 
 
 def _sentence(refused: ErasureRefused) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from keys.erasure import ErasureState
 from vault.api.models import Reference
+from vault.catalog.compromises import Leak
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobKind
 
@@ -138,6 +139,12 @@ class NewKeyJob(_Document):
         default=None, description="For a token of the house: narrow it to a tenant."
     )
     patient: Reference | None = Field(default=None, description="Narrow it to one patient.")
+    recording: uuid.UUID | None = Field(
+        default=None, description="For `reencrypt`: this recording alone, without a tenant or patient."
+    )
+    grace_s: Annotated[int, Field(ge=0, le=30 * 86400)] | None = Field(
+        default=None, description="For `reencrypt`: how long what is replaced stays; a quarter of an hour."
+    )
     rate_per_s: Annotated[float, Field(ge=0.01, le=1_000_000)] | None = None
     hours: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")] | None = Field(
         default=None, description="Only in this part of the day, in UTC: 22:00-06:00."
@@ -269,3 +276,92 @@ class LegalHoldList(_Document):
     """Legal holds, by tenant and patient."""
 
     holds: tuple[LegalHoldView, ...]
+
+
+class NewLeak(_Document):
+    """Declares that a key leaked. Which of the narrowing members it needs depends on `leak`."""
+
+    leak: Leak
+    reason: _Reason = Field(description="What happened, for the record: no names of patients.")
+    tenant: Reference | None = Field(
+        default=None, description="For `patient`, with a token of the house: whose."
+    )
+    patient: Reference | None = Field(default=None, description="For `patient`: whose key.")
+    recording: uuid.UUID | None = Field(default=None, description="For `recording`: whose key.")
+    token_id: uuid.UUID | None = Field(default=None, description="For `token`: which service token.")
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(
+        default=None, description="For `master`: which version."
+    )
+    dry_run: bool = False
+
+
+class LeakStep(_Document):
+    """One step of the answer to a leak."""
+
+    step: str
+    state: str = Field(description="`to do`, `by hand`, `done`, or the state of its job.")
+    against: str = Field(description="What whoever has the key can do without this step.")
+    command: str = Field(description="How an operator does it at the command line.")
+    job: uuid.UUID | None
+
+
+class LeakDraft(_Document):
+    """The steps that would answer a leak. Nothing was declared."""
+
+    leak: Leak
+    steps: tuple[LeakStep, ...]
+
+
+class LeakView(_Document):
+    """A leak that was declared."""
+
+    id: uuid.UUID
+    leak: Leak
+    tenant: str | None
+    patient: str | None
+    recording: uuid.UUID | None
+    token_id: uuid.UUID | None
+    version: int | None
+    reason: str
+    declared_by: str
+    declared_at: dt.datetime
+    answered_at: dt.datetime | None = Field(description="When all was done but what is done by hand.")
+
+
+class LeakPlan(LeakView):
+    """A leak, and the steps that answer it, in their order."""
+
+    steps: tuple[LeakStep, ...]
+
+
+class LeakList(_Document):
+    """Leaks, the latest first."""
+
+    compromises: tuple[LeakView, ...]
+
+
+class LeaksQuery(_Document):
+    """How many leaks to list."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 50
+
+
+class TierView(_Document):
+    """How the rotation of the tier secret stands. Secrets are named by their ids."""
+
+    step: str = Field(description="`none` where no rotation goes on.")
+    note: str | None = Field(description="What it waits for.")
+    secrets: tuple[str, ...] = Field(description="The sealing one first.")
+    replicas: int
+    holding: dict[str, int] = Field(description="How many replicas hold each secret.")
+    sealing: dict[str, int] = Field(description="How many replicas seal with each secret.")
+    left: int = Field(description="Sessions and tickets under the secret that goes.")
+    until: dt.datetime | None = Field(description="When the last of them ends at the latest.")
+
+
+class TierGoing(_Document):
+    """Which tier secret goes."""
+
+    secret: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] = Field(
+        description="Its id: naming it makes asking again harmless."
+    )

@@ -15,30 +15,29 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keys.ids import PatientRef, TenantId, parse_patient, parse_tenant, parse_uuid
-from keys.service_token import ServiceScope
+from keys.ids import PatientRef, RecordingId, parse_patient, parse_tenant, parse_uuid
 from keys.strongroom import Strongroom
 from vault.api import key_models as models
 from vault.api.auth import Service
-from vault.api.binding import AnyRoute, Call, Route, service
+from vault.api.binding import AnyRoute, Call, Route
 from vault.api.middleware import request_id
 from vault.api.problems import Code, Problem
-from vault.audit.entry import Action, Decision, Event, Reason
+from vault.api.tenancy import KEYS, OWN_ALONE, own_tenant, require_house, require_own
+from vault.audit.entry import Action, Event
 from vault.audit.log import AuditLog
 from vault.catalog import key_jobs
-from vault.catalog.errors import UnknownJob, WrongState
-from vault.catalog.key_jobs import JobId, JobRow
+from vault.catalog.errors import WrongState
+from vault.catalog.key_jobs import JobId, JobKind, JobRow
 from vault.catalog.rotation import Scope
 from vault.objects.store import ObjectStore
 from vault.rotation import asking
 from vault.rotation.approval import require_second
 from vault.rotation.asking import OFFERS, document_of, error_document_of
 from vault.rotation.errors import SecondNeeded
+from vault.rotation.renewal_job import GRACE
 from vault.survey.due import Bounds, Surveyor
 from vault.survey.sample import Sampler
 from vault.survey.status import status
-
-KEYS: Final = service(ServiceScope.KEYS.value)
 
 _ERRORS: Final = 100
 # Jobs are done one after the other: a tenant's tool that runs wild shall not fill the line.
@@ -113,8 +112,11 @@ class KeysApi:
             now=self.clock(),
             rate_per_s=body.rate_per_s,
             hours=body.hours,
+            options=None if body.grace_s is None else {GRACE: body.grace_s},
             two_persons=self.two_persons,
         )
+        if body.recording is not None:
+            job = await self._of_recording(call, job, RecordingId(body.recording))
         if body.dry_run:
             async with self.strongroom.catalog.reading() as connection:
                 return models.JobPlan(kind=body.kind, would=await asking.plan_of(connection, job))
@@ -127,6 +129,22 @@ class KeysApi:
         except WrongState:
             raise Problem(Code.CONFLICT, detail="Such a job is under way already.") from None
         return self._view(job)
+
+    async def _of_recording(
+        self, call: Call[Service, Any, Any], job: JobRow, recording_id: RecordingId
+    ) -> JobRow:
+        """The job, narrowed to a recording; another tenant's is not there, and asking for it is on record."""
+        async with self.strongroom.catalog.reading() as connection:
+            narrowed = await asking.of_recording(connection, job, recording_id)
+        await require_own(
+            self.audit,
+            call,
+            narrowed.tenant,
+            action=Action.KEY_JOB,
+            note=f"{job.kind.value} asked for",
+            recording=str(recording_id),
+        )
+        return narrowed
 
     async def _require_room(self, connection: AsyncConnection, call: Call[Service, Any, Any]) -> None:
         own = own_tenant(call)
@@ -186,21 +204,10 @@ class KeysApi:
     async def _find(self, connection: AsyncConnection, call: Call[Service, None, None], verb: str) -> JobRow:
         """The job in the path; another tenant's is not there, and asking for it is on record."""
         job_id = JobId(call.parsed("job_id", by=parse_uuid))
-        own = own_tenant(call)
         job = await key_jobs.find(connection, job_id)
-        if own in {None, job.tenant}:
-            return job
-        await self.audit.write(
-            Event(
-                action=Action.KEY_JOB,
-                decision=Decision.DENY,
-                reason=Reason.NOT_YOURS,
-                actor=call.principal.actor,
-                request=request_id(call.request),
-                note=f"job {job_id} {verb}",
-            )
-        )
-        raise UnknownJob("no such job of this tenant")
+        note = f"job {job_id} {verb}"
+        await require_own(self.audit, call, job.tenant, action=Action.KEY_JOB, note=note)
+        return job
 
     async def _event(self, call: Call[Service, Any, Any], job: JobRow, word: str) -> Event:
         pseudonym = ""
@@ -270,7 +277,7 @@ class KeysApi:
                 summary="Ask for a job on keys, or with dry_run for what it would do",
                 body=models.NewKeyJob,
                 answers={201: models.JobView, 200: models.JobPlan},
-                problems=(Code.CONFLICT, Code.TOO_MANY_REQUESTS, *away),
+                problems=(Code.NOT_FOUND, Code.CONFLICT, Code.TOO_MANY_REQUESTS, *away),
             ),
             Route(
                 method="GET",
@@ -304,12 +311,6 @@ class KeysApi:
         )
 
 
-def own_tenant(call: Call[Service, Any, Any]) -> TenantId | None:
-    """The tenant that a token is of; None for one of the house."""
-    token = call.principal.token
-    return None if token.is_of_house else token.tenant
-
-
 def _scope(call: Call[Service, None, models.NewKeyJob]) -> Scope:
     """What a body may mean by the token that came with it; raises `Problem`."""
     own, body = own_tenant(call), call.body
@@ -317,17 +318,19 @@ def _scope(call: Call[Service, None, models.NewKeyJob]) -> Scope:
     patient: PatientRef | None = None if body.patient is None else parse_patient(body.patient)
     if body.kind not in OFFERS:
         raise Problem(Code.INVALID_BODY, detail="This kind of job is asked for at the command line.")
+    is_narrowed = body.recording is not None or body.grace_s is not None
+    if is_narrowed and body.kind is not JobKind.REENCRYPT:
+        raise Problem(Code.INVALID_BODY, detail="Only `reencrypt` takes a recording or a grace.")
+    if body.recording is not None and (asked is not None or patient is not None):
+        raise Problem(Code.INVALID_BODY, detail="A recording is named alone: it is of one tenant.")
     if OFFERS[body.kind].is_for_all:
-        if own is not None:
-            raise Problem(
-                Code.FORBIDDEN, detail="This kind of job concerns every tenant: use a token of the house."
-            )
+        require_house(call, "This kind of job concerns every tenant: use a token of the house.")
         if asked is not None or patient is not None:
             raise Problem(
                 Code.INVALID_BODY, detail="This kind of job cannot be narrowed to a tenant or patient."
             )
     if own is not None and asked not in {None, own}:
-        raise Problem(Code.FORBIDDEN, detail="The token acts on its own tenant alone.")
+        raise Problem(Code.FORBIDDEN, detail=OWN_ALONE)
     tenant = own or asked
     if patient is not None and tenant is None:
         raise Problem(Code.INVALID_BODY, detail="A patient needs a tenant.")

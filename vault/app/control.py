@@ -14,8 +14,10 @@ from keys.tier import create_tier_file
 from vault.api.auth import Gatekeeper
 from vault.api.erasures import ErasuresApi
 from vault.api.keys import KeysApi
+from vault.api.leaks import LeaksApi
 from vault.api.recordings import RecordingsApi
 from vault.api.sessions import SessionsApi
+from vault.api.tier_secret import TierApi
 from vault.app.background import background
 from vault.app.erasing import erasing
 from vault.app.ground import Ground, lay_ground, utc_now
@@ -30,6 +32,7 @@ from vault.queue import WakeUps, open_queue
 from vault.redis_client import connect_redis
 from vault.sessions.admission import Admission
 from vault.sessions.minting import Mint
+from vault.sessions.tier_rotation import TierDesk
 from vault.settings import ControlSettings
 from vault.survey.due import Surveyor
 
@@ -84,11 +87,14 @@ async def control(settings: ControlSettings, ground: Ground) -> AsyncIterator[Se
         await stack.enter_async_context(background(runner.run(), name="key-jobs"))
         register = Register(ground.catalog, shares)
         requests = Requests(register, ground.audit, utc_now, settings.two_persons)
+        desk = TierDesk(settings.tier_file, ground.catalog, ground.redis, ground.audit, utc_now)
         yield Served(
             routes=(
                 *RecordingsApi(ingest, ground.catalog, ground.metrics).routes(),
                 *SessionsApi(mint, ground.catalog, ground.alarm, utc_now).routes(),
                 *ErasuresApi(requests).routes(),
+                *LeaksApi(ground.catalog, ground.audit, desk, utc_now).routes(),
+                *TierApi(desk).routes(),
                 *KeysApi(
                     strongroom, surveyor, ground.store, ground.audit, utc_now, settings.two_persons
                 ).routes(),

@@ -44,6 +44,7 @@ PROBLEMS: Final[Mapping[type[Exception], Translation]] = {
     keys_errors.KeyMismatch: Code.NOT_FOUND,
     catalog_errors.UnknownRecording: Code.NOT_FOUND,
     catalog_errors.UnknownJob: Code.NOT_FOUND,
+    catalog_errors.UnknownCompromise: Code.NOT_FOUND,
     catalog_errors.UnknownCursor: Code.INVALID_QUERY,
     NothingForYou: Code.NOT_FOUND,
     NoSuchFile: Code.NOT_FOUND,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NewType
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys.ids import PatientRef, RecordingId, TenantId
@@ -91,9 +91,26 @@ async def find(connection: AsyncConnection, compromise_id: CompromiseId) -> Comp
     return _compromise(row)
 
 
-async def latest(connection: AsyncConnection, *, limit: int) -> tuple[Compromise, ...]:
-    """Leaks, the latest first."""
+async def hold(connection: AsyncConnection, compromise_id: CompromiseId) -> None:
+    """Keep others from beginning steps of its answer until the transaction ends."""
+    await connection.execute(
+        select(compromises.c.id).where(compromises.c.id == compromise_id).with_for_update()
+    )
+
+
+async def count_unanswered(connection: AsyncConnection, tenant: TenantId) -> int:
+    """How many leaks of a tenant are not answered yet."""
+    question = select(func.count()).where(compromises.c.tenant == tenant, compromises.c.answered_at.is_(None))
+    return int(await connection.scalar(question) or 0)
+
+
+async def latest(
+    connection: AsyncConnection, *, limit: int, tenant: TenantId | None = None
+) -> tuple[Compromise, ...]:
+    """Leaks, of one tenant or all of them, the latest first."""
     question = select(compromises).order_by(compromises.c.declared_at.desc(), compromises.c.id).limit(limit)
+    if tenant is not None:
+        question = question.where(compromises.c.tenant == tenant)
     return tuple(_compromise(row) for row in (await connection.execute(question)).mappings())
 
 

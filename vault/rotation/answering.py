@@ -3,7 +3,8 @@
 Works on the catalog alone; the control role does the jobs.
 
 Invariants:
-- a step is on the audit log before it is done; what is a job is asked for in the transaction that writes the step down;
+- a step is on the audit log before it holds; what is a job is asked for in the transaction that writes the step down;
+- of two calls that begin the same step at once, one does, and the other sees what that one began;
 - the next step begins once the one before it is done; a job that failed in part stops the answer.
 """
 
@@ -60,6 +61,7 @@ class Answering:
     audit: AuditLog
     clock: Callable[[], dt.datetime]
     by: str
+    request: str = ""
 
     async def begin_next(self, compromise: Compromise) -> Standing | None:
         """Begin the next step, or look at the one that goes on; None where all are done.
@@ -76,26 +78,28 @@ class Answering:
                     await compromises.end_step(connection, compromise.compromise_id, name, now=self.clock())
                 continue
             if standing.job is None or standing.job.state is JobState.ABORTED:
-                return await self._begin(compromise, standing.step)
+                return await self._begin(compromise, standing)
             return standing
         async with self.catalog.writing() as connection:
             await compromises.answer(connection, compromise.compromise_id, now=self.clock())
         return None
 
-    async def _begin(self, compromise: Compromise, step: PlannedStep) -> Standing:
-        await self.audit.write(_event(compromise, step, actor=self.by))
+    async def _begin(self, compromise: Compromise, seen: Standing) -> Standing:
+        """Begin a step that was `seen` to be due; where another call was first, what that one began."""
+        step, leak_id = seen.step, compromise.compromise_id
         async with self.catalog.writing() as connection:
+            await compromises.hold(connection, leak_id)
+            found = (await compromises.steps_of(connection, leak_id)).get(step.verb.value)
+            if found is not None and found != seen.begun:
+                job = None if found.job_id is None else await key_jobs.find(connection, found.job_id)
+                return Standing(step, found, job)
             job = await self._do(connection, compromise, step.verb)
+            job_id = None if job is None else job.job_id
             await compromises.begin_step(
-                connection,
-                compromise.compromise_id,
-                step.verb.value,
-                job_id=None if job is None else job.job_id,
-                now=self.clock(),
-                is_done=job is None,
+                connection, leak_id, step.verb.value, job_id=job_id, now=self.clock(), is_done=job is None
             )
-        begun = BegunStep(step.verb.value, None if job is None else job.job_id, None)
-        return Standing(step, begun, job)
+            await self.audit.write(_event(compromise, step, actor=self.by, request=self.request))
+        return Standing(step, BegunStep(step.verb.value, job_id, None), job)
 
     async def _do(self, connection: AsyncConnection, compromise: Compromise, verb: Verb) -> JobRow | None:
         """Do what is done at once, or ask for the job that does it."""
@@ -151,11 +155,12 @@ async def standings(catalog: Database, compromise: Compromise) -> tuple[Standing
     return tuple(found)
 
 
-def _event(compromise: Compromise, step: PlannedStep, *, actor: str) -> Event:
+def _event(compromise: Compromise, step: PlannedStep, *, actor: str, request: str) -> Event:
     return Event(
         action=Action.COMPROMISE_STEP,
         decision=Decision.ALLOW,
         actor=actor,
+        request=request,
         recording="" if compromise.recording_id is None else str(compromise.recording_id),
         note=f"{compromise.leak.value} {compromise.compromise_id}: {step.verb.value}",
     )

@@ -79,15 +79,13 @@ def steps_for(compromise: Compromise) -> tuple[PlannedStep, ...]:
 
 
 def _command(verb: Verb, compromise: Compromise) -> str:
-    scope = "".join(
-        f" --{name} {value}"
-        for name, value in (
-            ("recording", compromise.recording_id),
-            ("tenant", compromise.tenant),
-            ("patient", compromise.patient),
-        )
-        if value is not None
+    narrowed: tuple[tuple[str, object], ...] = (
+        ("tenant", compromise.tenant),
+        ("patient", compromise.patient),
     )
+    if compromise.recording_id is not None:  # which is of one tenant, and named alone
+        narrowed = (("recording", compromise.recording_id),)
+    scope = "".join(f" --{name} {value}" for name, value in narrowed if value is not None)
     since = f"{compromise.declared_at:%Y-%m-%dT%H:%M:%SZ}"
     return {
         Verb.REVOKE_TOKEN: f"replayvault tokens revoke {compromise.token_id}",

@@ -15,8 +15,9 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keys import halves
+from keys.ids import RecordingId
 from vault.audit.entry import Action, Decision, Event
-from vault.catalog import key_jobs, renewals, retiring, rotation
+from vault.catalog import key_jobs, recordings, renewals, retiring, rotation
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobError, JobId, JobKind, JobRow
 from vault.catalog.renewals import Extent
@@ -68,6 +69,12 @@ def new_job(
     )
 
 
+async def of_recording(connection: AsyncConnection, job: JobRow, recording_id: RecordingId) -> JobRow:
+    """A job narrowed to one recording, and so to its tenant; raises `UnknownRecording`."""
+    row = await recordings.by_id(connection, recording_id)
+    return replace(job, tenant=row.tenant, recording_id=recording_id)
+
+
 async def plan_of(connection: AsyncConnection, job: JobRow) -> Plan:
     """What a job would do."""
     return await OFFERS[job.kind].plan(connection, job)
@@ -88,6 +95,7 @@ def event_of(job: JobRow, word: str, *, actor: str, patient: str = "", request: 
         decision=Decision.ALLOW,
         actor=actor,
         patient=patient,
+        recording="" if job.recording_id is None else str(job.recording_id),
         request=request,
         note=f"job {job.job_id} {job.kind.value} {word}: {job.tenant or 'every tenant'}",
     )
@@ -162,7 +170,11 @@ async def _retire_plan(connection: AsyncConnection, job: JobRow) -> Plan:
 async def _renewal_plan(connection: AsyncConnection, job: JobRow) -> Plan:
     extent = Extent(job.tenant, job.patient, job.recording_id)
     found = await renewals.count_due(connection, extent, requested_at=job.requested_at)
-    return {"recordings": found.recordings, "objects": found.objects}
+    return {
+        "recordings": found.recordings,
+        "objects": found.objects,
+        "that wait until they are processed": found.in_flight,
+    }
 
 
 OFFERS: Final[Mapping[JobKind, Offer]] = {

@@ -5,6 +5,7 @@ RotationError
 ├── Overtaken        a recording changed while it was being encrypted anew; it is looked at again
 ├── MalformedHours   not a part of the day
 ├── StillNeeded      what is to be retired still has something under it
+├── WronglyNarrowed  a leak that is narrowed by something else than its kind needs
 └── SecondNeeded     two persons are needed, and there is one
 """
 
@@ -33,3 +34,11 @@ class StillNeeded(RotationError):
 
 class SecondNeeded(RotationError):
     """What destroys keys needs a second person here, and whoever approves is the one who asked."""
+
+
+class WronglyNarrowed(RotationError):
+    """A leak that is narrowed by something else than its kind needs; `needs` names what that is."""
+
+    def __init__(self, needs: tuple[str, ...]) -> None:
+        self.needs = needs
+        super().__init__(f"this leak is narrowed by {' and '.join(needs) or 'nothing'}")

@@ -4,6 +4,7 @@ SessionsError
 ├── SessionEnded          revoked, expired or refused since it was admitted
 ├── ScopeMissing          the session or token may not do this
 ├── NotYours              the recording is another patient's or tenant's
+├── TierConflict          the tier secrets are not as a rotation needs them
 └── RecordsUnavailable    Redis does not answer: nothing can be admitted or checked
 """
 
@@ -24,6 +25,10 @@ class ScopeMissing(SessionsError):
 
 class NotYours(SessionsError):
     """The recording is another patient's or tenant's; the caller is told that there is none."""
+
+
+class TierConflict(SessionsError):
+    """The tier secrets are not as a rotation over HTTP needs them; the message says why."""
 
 
 class RecordsUnavailable(SessionsError):

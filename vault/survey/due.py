@@ -17,6 +17,7 @@ from keys.database import Database
 from keys.halves import MasterPlace
 from keys.ids import PatientRef, TenantId
 from keys.master.protocol import Master
+from keys.tier import written_at
 from vault.catalog import due as catalog_due
 from vault.catalog import retention, service_tokens
 from vault.catalog.due import Aged
@@ -105,7 +106,7 @@ class Surveyor:
 
     async def _tier(self, before: dt.datetime) -> dict[str, Any]:
         """The file is written when a secret is put into it: its age is that of the youngest secret."""
-        made_at = await asyncio.to_thread(_written_at, self.tier_file)
+        made_at = await asyncio.to_thread(written_at, self.tier_file)
         return {"made_at": made_at, "is_due": made_at is not None and made_at < before}
 
     async def _past_retention(
@@ -169,10 +170,3 @@ def _aged(found: Aged) -> dict[str, Any]:
         "is_whole": found.count < catalog_due.COUNTED,
         "oldest_at": found.oldest_at,
     }
-
-
-def _written_at(path: Path) -> dt.datetime | None:
-    try:
-        return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
-    except FileNotFoundError:
-        return None

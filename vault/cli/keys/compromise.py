@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from keys.ids import RecordingId, parse_patient, parse_tenant
 from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
-from vault.audit.entry import Action, Decision, Event
-from vault.catalog import compromises, recordings, service_tokens
+from vault.catalog import compromises
 from vault.catalog.compromises import Compromise, CompromiseId, Leak
-from vault.catalog.errors import UnknownToken
 from vault.catalog.key_job_states import JobState
 from vault.catalog.key_jobs import JobRow
 from vault.cli.examples import ExampledGroup
@@ -30,20 +27,13 @@ from vault.cli.person import operator_name
 from vault.cli.recorded import recorded_catalog
 from vault.cli.words import IDENTIFIER
 from vault.rotation.answering import Answering, Standing, standings
+from vault.rotation.errors import WronglyNarrowed
+from vault.rotation.leaks import document_of, event_of, new_leak, owned, plan_document_of, state_of
 from vault.settings import AllSettings
 
 _EXAMPLE = "2f1d0c4e-8a57-4c1b-9b6e-0d6f5b1f7a21"
 _ABOUT: Final = "Sessions may end, and objects under the old keys are destroyed."
 _ABOUT_TIER: Final = "All sessions end. Every role has to run on a new tier secret by now."
-# What each kind of leak has to be narrowed by.
-_NEEDS: Final = {
-    Leak.MASTER: ("version",),
-    Leak.VAULT: (),
-    Leak.PATIENT: ("tenant", "patient"),
-    Leak.RECORDING: ("recording",),
-    Leak.TIER: (),
-    Leak.TOKEN: ("token_id",),
-}
 
 
 @click.group(
@@ -96,40 +86,36 @@ def declare(
     `master` is a version of the master key by itself, `vault` that with the catalog and the share store.
     """
     kind = Leak(leak)
-    given = {
-        "tenant": tenant,
-        "patient": patient,
-        "recording": recording,
-        "token_id": token_id,
-        "version": version,
-    }
-    _require_words(kind, {name for name, value in given.items() if value is not None})
     if not reason.isprintable() or not 1 <= len(reason) <= 200:  # noqa: PLR2004 - a line of the audit log
         raise click.BadParameter("a reason has 1 to 200 printable characters", param_hint="--reason")
     with sentences():
-        declared = Compromise(
-            compromise_id=CompromiseId(uuid.uuid4()),
-            leak=kind,
-            reason=reason,
-            declared_by=operator_name(),
-            declared_at=utc_now(),
-            tenant=None if tenant is None else parse_tenant(tenant),
-            patient=None if patient is None else parse_patient(patient),
-            recording_id=None if recording is None else RecordingId(recording),
-            token_id=token_id,
-            master_version=version,
-        )
+        try:
+            declared = new_leak(
+                kind,
+                reason=reason,
+                by=operator_name(),
+                now=utc_now(),
+                tenant=None if tenant is None else parse_tenant(tenant),
+                patient=None if patient is None else parse_patient(patient),
+                recording=None if recording is None else RecordingId(recording),
+                token_id=token_id,
+                version=version,
+            )
+        except WronglyNarrowed as error:
+            raise click.UsageError(_told_narrowing(kind, error.needs)) from None
         settings = operator_settings(data_dir=data_dir)
         declared = asyncio.run(_found(settings, declared))
         if guard.dry_run:
             emit(
-                {"would_declare": _document(declared)}, as_json=as_json, people=lambda: _show_all([declared])
+                {"would_declare": document_of(declared)},
+                as_json=as_json,
+                people=lambda: _show_all([declared]),
             )
             return
         guard.ask(kind.value, about="It is written down for good, here and in the audit log.")
         asyncio.run(_declare(settings, declared))
         emit(
-            _document(declared),
+            document_of(declared),
             as_json=as_json,
             people=lambda: say(
                 f"declared: see `replayvault keys compromise plan {declared.compromise_id}`, then run it"
@@ -153,7 +139,7 @@ def ls(limit: int, data_dir: Path | None, *, as_json: bool) -> None:
 
     with sentences():
         every = asyncio.run(found())
-        emit([_document(each) for each in every], as_json=as_json, people=lambda: _show_all(every))
+        emit([document_of(each) for each in every], as_json=as_json, people=lambda: _show_all(every))
 
 
 @compromise.command("plan", examples=(f"replayvault keys compromise plan {_EXAMPLE}",))
@@ -165,7 +151,7 @@ def plan(compromise_id: uuid.UUID, data_dir: Path | None, *, as_json: bool) -> N
     with sentences():
         settings = operator_settings(data_dir=data_dir)
         declared, steps = asyncio.run(_standing(settings, CompromiseId(compromise_id)))
-        emit(_plan_document(declared, steps), as_json=as_json, people=lambda: _show_steps(steps))
+        emit(plan_document_of(declared, steps), as_json=as_json, people=lambda: _show_steps(steps))
 
 
 @compromise.command(
@@ -189,45 +175,29 @@ def run(guard: Guard, compromise_id: uuid.UUID, data_dir: Path | None, *, as_jso
         settings = operator_settings(data_dir=data_dir)
         declared, steps = asyncio.run(_standing(settings, CompromiseId(compromise_id)))
         if guard.dry_run:
-            document = {"would_run": _plan_document(declared, steps)}
+            document = {"would_run": plan_document_of(declared, steps)}
             emit(document, as_json=as_json, people=lambda: _show_steps(steps))
             return
         guard.ask(declared.leak.value, about=_ABOUT_TIER if declared.leak is Leak.TIER else _ABOUT)
         stopped = asyncio.run(_run(settings, declared, shown=not as_json))
         declared, steps = asyncio.run(_standing(settings, declared.compromise_id))
-        emit(_plan_document(declared, steps), as_json=as_json, people=lambda: _show_steps(steps))
+        emit(plan_document_of(declared, steps), as_json=as_json, people=lambda: _show_steps(steps))
     sys.exit(int(Exit.OK if stopped is None else exit_of_job(stopped)))
 
 
-def _require_words(leak: Leak, given: set[str]) -> None:
-    """Raises `click.UsageError` unless exactly what narrows this leak was given."""
-    needed = set(_NEEDS[leak])
-    if given != needed:
-        words = " and ".join(f"--{name.replace('_', '-')}" for name in _NEEDS[leak]) or "no other option"
-        raise click.UsageError(f"a leak of `{leak.value}` is narrowed by {words}")
+def _told_narrowing(leak: Leak, needs: tuple[str, ...]) -> str:
+    words = " and ".join(f"--{name.replace('_', '-')}" for name in needs) or "no other option"
+    return f"a leak of `{leak.value}` is narrowed by {words}"
 
 
 async def _found(settings: AllSettings, declared: Compromise) -> Compromise:
-    """What was declared, whose it is filled in; raises `UnknownRecording` or `UnknownToken`."""
+    """What was declared, whose it is filled in; raises as `owned` does."""
     async with opened_catalog(settings) as catalog, catalog.reading() as connection:
-        if declared.recording_id is not None:
-            await recordings.by_id(connection, declared.recording_id)
-        if declared.token_id is None:
-            return declared
-        for row in await service_tokens.every(connection):
-            if row.token_id == declared.token_id:
-                return replace(declared, tenant=row.tenant)
-    raise UnknownToken("no such service token: `replayvault tokens ls` shows those there are")
+        return await owned(connection, declared)
 
 
 async def _declare(settings: AllSettings, declared: Compromise) -> None:
-    event = Event(
-        action=Action.COMPROMISE_DECLARE,
-        decision=Decision.ALLOW,
-        actor="operator",
-        recording="" if declared.recording_id is None else str(declared.recording_id),
-        note=f"{declared.leak.value} {declared.compromise_id}: {declared.reason}",
-    )
+    event = event_of(declared, actor="operator")
     async with recorded_catalog(settings) as (catalog, audit):
         await audit.write(event)
         async with catalog.writing() as connection:
@@ -256,50 +226,12 @@ async def _run(settings: AllSettings, declared: Compromise, *, shown: bool) -> J
     return None
 
 
-def _document(declared: Compromise) -> dict[str, Any]:
-    return {
-        "id": str(declared.compromise_id),
-        "leak": declared.leak.value,
-        "tenant": declared.tenant,
-        "patient": declared.patient,
-        "recording": None if declared.recording_id is None else str(declared.recording_id),
-        "token_id": None if declared.token_id is None else str(declared.token_id),
-        "version": declared.master_version,
-        "reason": declared.reason,
-        "declared_at": declared.declared_at,
-        "answered_at": declared.answered_at,
-    }
-
-
-def _plan_document(declared: Compromise, steps: tuple[Standing, ...]) -> dict[str, Any]:
-    return _document(declared) | {
-        "steps": [
-            {
-                "step": each.step.verb.value,
-                "state": _state(each),
-                "against": each.step.against,
-                "command": each.step.command,
-                "job": None if each.job is None else str(each.job.job_id),
-            }
-            for each in steps
-        ]
-    }
-
-
-def _state(standing: Standing) -> str:
-    if standing.step.is_by_hand:
-        return "by hand"
-    if standing.is_done:
-        return "done"
-    return "to do" if standing.job is None else standing.job.state.value
-
-
 def _show_all(every: list[Compromise]) -> None:
     columns = ("id", "leak", "reason", "declared_at", "answered_at")
-    rows = [[_document(each)[name] for name in columns] for each in every]
+    rows = [[document_of(each)[name] for name in columns] for each in every]
     table(("id", "leak", "reason", "declared", "answered"), rows)
 
 
 def _show_steps(steps: tuple[Standing, ...]) -> None:
-    rows = [(each.step.verb.value, _state(each), each.step.against, each.step.command) for each in steps]
+    rows = [(each.step.verb.value, state_of(each), each.step.against, each.step.command) for each in steps]
     table(("step", "state", "against", "how"), rows)

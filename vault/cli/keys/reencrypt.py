@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,19 @@ import click
 
 from keys.ids import RecordingId, parse_patient, parse_tenant
 from vault.app.databases import opened_catalog
-from vault.app.ground import utc_now
-from vault.catalog import recordings, renewals
-from vault.catalog.key_jobs import JobKind
+from vault.catalog import renewals
+from vault.catalog.key_jobs import JobKind, JobRow
 from vault.catalog.renewals import Extent
 from vault.catalog.rotation import Scope
 from vault.cli.examples import Exampled
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, guarded
-from vault.cli.keys.asking import Pace, ask_for, new_job, paced
+from vault.cli.keys.asking import Pace, ask_for, new_job, paced, plan_of
 from vault.cli.output import emit, json_option, pairs
 from vault.cli.words import DURATION, IDENTIFIER
 from vault.objects.location import make_store
+from vault.rotation.asking import of_recording
 from vault.rotation.renewal_job import DEFAULT_GRACE, GRACE
 from vault.settings import AllSettings
 
@@ -84,30 +83,24 @@ def reencrypt(
             None if recording is None else RecordingId(recording),
         )
         settings = operator_settings(data_dir=data_dir)
-        plan = asyncio.run(_plan(settings, extent, with_bytes=guard.dry_run))
-        if guard.dry_run:
-            emit({"would_reencrypt": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))
-            return
-        guard.ask("reencrypt", about=f"{plan['recordings']} recordings get a new key; the old objects go.")
         options = {} if grace == DEFAULT_GRACE else {GRACE: int(grace.total_seconds())}
         scope, pace = Scope(extent.tenant, extent.patient), Pace(rate, hours, wait)
         job = new_job(settings, JobKind.REENCRYPT, scope, pace, options=options)
-        ask_for(settings, replace(job, recording_id=extent.recording_id), wait=wait, as_json=as_json)
-
-
-async def _plan(settings: AllSettings, extent: Extent, *, with_bytes: bool) -> dict[str, Any]:
-    """What it would come to; raises `UnknownRecording`."""
-    now = utc_now()
-    async with opened_catalog(settings) as catalog, catalog.reading() as connection:
         if extent.recording_id is not None:
-            await recordings.by_id(connection, extent.recording_id)
-        found = await renewals.count_due(connection, extent, requested_at=now)
-    plan: dict[str, Any] = {
-        "recordings": found.recordings,
-        "objects": found.objects,
-        "that wait until they are processed": found.in_flight,
-    }
-    return plan | {"bytes": await _stored_bytes(settings, extent, now)} if with_bytes else plan
+            job = asyncio.run(_narrowed(settings, job, extent.recording_id))
+        plan: dict[str, Any] = dict(plan_of(settings, job))
+        if guard.dry_run:
+            plan["bytes"] = asyncio.run(_stored_bytes(settings, extent, job.requested_at))
+            emit({"would_reencrypt": plan}, as_json=as_json, people=lambda: pairs(*plan.items()))
+            return
+        guard.ask("reencrypt", about=f"{plan['recordings']} recordings get a new key; the old objects go.")
+        ask_for(settings, job, wait=wait, as_json=as_json)
+
+
+async def _narrowed(settings: AllSettings, job: JobRow, recording_id: RecordingId) -> JobRow:
+    """The job for one recording; raises `UnknownRecording`."""
+    async with opened_catalog(settings) as catalog, catalog.reading() as connection:
+        return await of_recording(connection, job, recording_id)
 
 
 async def _stored_bytes(settings: AllSettings, extent: Extent, now: dt.datetime) -> int:

@@ -11,7 +11,7 @@ import click
 
 from vault.app.databases import opened_catalog
 from vault.app.ground import utc_now
-from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
+from vault.app.tier_desk import tier_desk
 from vault.catalog import registry
 from vault.catalog.key_jobs import JobKind
 from vault.catalog.rotation import Scope
@@ -20,10 +20,11 @@ from vault.cli.exits import Exit, sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.guards import Guard, GuardRefused, guarded
 from vault.cli.keys.asking import Pace, ask_for, ask_for_master, new_job, paced, parse_scope, plan_of
-from vault.cli.keys.status import tier_document
 from vault.cli.output import emit, json_option, pairs, say
 from vault.logs import silence_logs
 from vault.rotation.jobs import NOW
+from vault.sessions.tier_rotation import NOTES, TierStanding, TierStep
+from vault.sessions.tier_rotation import document_of as tier_document
 from vault.settings import AllSettings
 
 _POLL_S = 1.0

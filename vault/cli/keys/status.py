@@ -10,12 +10,13 @@ import click
 
 from keys.errors import MasterUnusable
 from vault.app.databases import opened_catalog
-from vault.app.tier_rotation import NOTES, TierStanding, TierStep, tier_desk
+from vault.app.tier_desk import tier_desk
 from vault.cli.examples import Exampled
 from vault.cli.exits import sentences
 from vault.cli.ground import data_dir_option, operator_settings
 from vault.cli.output import emit, json_option, pairs, say, table
 from vault.sessions.errors import RecordsUnavailable
+from vault.sessions.tier_rotation import TierStanding, document_of
 from vault.settings import AllSettings
 from vault.survey.status import status as survey
 
@@ -30,24 +31,6 @@ def status(data_dir: Path | None, *, as_json: bool) -> None:
         emit(document, as_json=as_json, people=lambda: _show(document))
 
 
-def tier_document(standing: TierStanding | None) -> dict[str, Any]:
-    """The tier secrets, by their ids, as JSON; unknown where Redis does not answer."""
-    if standing is None:
-        return {"step": "unknown"}
-    return {
-        "step": standing.step.value,
-        "note": NOTES.get(standing.step) if standing.step is not TierStep.NONE else None,
-        "secrets": list(standing.ids),
-        "replicas": len(standing.replicas),
-        "holding": {each: sum(each in held for held in standing.replicas.values()) for each in standing.ids},
-        "sealing": {
-            each: sum(each in held[:1] for held in standing.replicas.values()) for each in standing.ids
-        },
-        "left": standing.left,
-        "until": standing.until,
-    }
-
-
 async def _tiers(settings: AllSettings) -> TierStanding | None:
     try:
         async with tier_desk(settings, writing=False) as desk:
@@ -59,7 +42,8 @@ async def _tiers(settings: AllSettings) -> TierStanding | None:
 async def _status(settings: AllSettings) -> dict[str, Any]:
     async with opened_catalog(settings) as catalog, catalog.reading() as connection:
         counted = await survey(connection)
-    return {"tier": tier_document(await _tiers(settings)), **counted}
+    tiers = await _tiers(settings)
+    return {"tier": {"step": "unknown"} if tiers is None else document_of(tiers), **counted}
 
 
 def _show(document: dict[str, Any]) -> None:

@@ -16,28 +16,23 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import enum
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from keys.database import Database
-from keys.tier import TierRotation, add_tier, drop_tier, seal_with_newest, tier_ids
-from vault.app.audited import operator_log
-from vault.app.databases import opened_catalog
-from vault.app.ground import utc_now
+from keys.tier import TierRotation, add_tier, drop_tier, seal_with_newest, tier_ids, written_at
 from vault.audit.entry import Action, Decision, Event
 from vault.audit.log import AuditLog
 from vault.catalog import registry
-from vault.redis_client import connect_redis
+from vault.sessions.errors import TierConflict
 from vault.sessions.records import RecordStore
 from vault.sessions.replicas import Replicas
-from vault.settings import ControlSettings
 
 # A session that was being made when its replica took the new secret up is stored by then.
 _SETTLED: Final = dt.timedelta(seconds=5)
@@ -87,7 +82,9 @@ class TierDesk:
     catalog: Database
     redis: Redis
     audit: AuditLog | None
-    clock: Callable[[], dt.datetime] = utc_now
+    clock: Callable[[], dt.datetime]
+    by: str = "operator"
+    request: str = ""
 
     async def look(self) -> TierStanding:
         """How it stands; changes nothing. Raises `MasterUnusable`, `RecordsUnavailable` or `DatabaseUnavailable`."""
@@ -106,10 +103,40 @@ class TierDesk:
             step = TierStep.DROP
         return TierStanding(step=step, ids=ids, replicas=living, left=left, until=until)
 
-    async def advance(self) -> TierStanding:
-        """Begin, or go on, until it has to wait or is done (`NONE`); raises as `look` does, or `AuditUnavailable`."""
-        if await asyncio.to_thread(TierRotation.read, self.path) is None:
+    async def advance(self, *, going: str | None = None) -> TierStanding:
+        """Begin, or go on, until it has to wait or is done (`NONE`); raises as `look` does, or `AuditUnavailable`.
+
+        With the id of the secret that is `going`, only that one goes, however often this is called: done where the
+        file has it no more. Raises `TierConflict` while another one goes, or where a replica holds other secrets.
+        """
+        begun = await asyncio.to_thread(TierRotation.read, self.path)
+        if begun is not None and going not in {None, begun.old}:
+            raise TierConflict("another tier secret is going: look at it again")
+        if begun is None:
+            if going is not None and not await self._may_begin(going):
+                return await self.look()
             await asyncio.to_thread(TierRotation.begin, self.path)
+        return await self._go_on()
+
+    async def _may_begin(self, going: str) -> bool:
+        """Whether this one is there to go; raises `TierConflict` where replicas do not all hold what the file has."""
+        standing = await self.look()
+        if going not in standing.ids:
+            return False
+        if any(held != standing.ids for held in standing.replicas.values()):
+            raise TierConflict(
+                "a replica holds other secrets than the file of this control role: bring the files together first"
+            )
+        return True
+
+    async def sealed_anew_since(self, moment: dt.datetime) -> bool:
+        """Whether every replica seals with a secret that was put into the file after this moment; raises as `look`."""
+        standing = await self.look()
+        written = await asyncio.to_thread(written_at, self.path)
+        is_elsewhere = standing.step in {TierStep.ADD, TierStep.OPENING, TierStep.SWITCH, TierStep.SEALING}
+        return written is not None and written > moment and not is_elsewhere
+
+    async def _go_on(self) -> TierStanding:
         while True:
             standing = await self.look()
             begun = await asyncio.to_thread(TierRotation.read, self.path)
@@ -125,7 +152,13 @@ class TierDesk:
         if self.audit is not None:
             note = f"{step.value}: {begun.old} goes"
             await self.audit.write(
-                Event(action=Action.TIER_ROTATE, decision=Decision.ALLOW, actor="operator", note=note)
+                Event(
+                    action=Action.TIER_ROTATE,
+                    decision=Decision.ALLOW,
+                    actor=self.by,
+                    request=self.request,
+                    note=note,
+                )
             )
         if step is TierStep.ADD:
             await asyncio.to_thread(add_tier, self.path, after=begun.old)
@@ -135,6 +168,22 @@ class TierDesk:
             await asyncio.to_thread(drop_tier, self.path, old=begun.old)
         else:
             await asyncio.to_thread(begun.end, self.path)
+
+
+def document_of(standing: TierStanding) -> dict[str, Any]:
+    """The tier secrets, by their ids, as plain values, for JSON and for people."""
+    return {
+        "step": standing.step.value,
+        "note": NOTES.get(standing.step) if standing.step is not TierStep.NONE else None,
+        "secrets": list(standing.ids),
+        "replicas": len(standing.replicas),
+        "holding": {each: sum(each in held for held in standing.replicas.values()) for each in standing.ids},
+        "sealing": {
+            each: sum(each in held[:1] for held in standing.replicas.values()) for each in standing.ids
+        },
+        "left": standing.left,
+        "until": standing.until,
+    }
 
 
 def _step(begun: TierRotation, ids: tuple[str, ...], living: Mapping[str, tuple[str, ...]]) -> TierStep:
@@ -148,16 +197,3 @@ def _step(begun: TierRotation, ids: tuple[str, ...], living: Mapping[str, tuple[
         return TierStep.SWITCH if has_all else TierStep.OPENING
     seals = bool(living) and all(held[:1] == ids[:1] for held in living.values())
     return TierStep.LIVING_OUT if seals else TierStep.SEALING
-
-
-@contextlib.asynccontextmanager
-async def tier_desk(settings: ControlSettings, *, writing: bool) -> AsyncIterator[TierDesk]:
-    """The desk of this machine's tier file; with an audit log where it is to be changed."""
-    async with contextlib.AsyncExitStack() as stack:
-        catalog = await stack.enter_async_context(opened_catalog(settings))
-        redis = connect_redis(settings.redis)
-        stack.push_async_callback(redis.aclose)
-        audit: AuditLog | None = None
-        if writing:
-            audit = await stack.enter_async_context(operator_log(settings, clock=utc_now))
-        yield TierDesk(settings.tier_file, catalog, redis, audit)
