@@ -27,4 +27,6 @@ async def test_the_whole_api_is_described(tmp_path: Path) -> None:
         ("/v1/keys/due", "get"),
         ("/v1/keys/jobs", "post"),
         ("/v1/keys/jobs/{job_id}/abort", "post"),
+        ("/v1/keys/compromises/{compromise_id}/next", "post"),
+        ("/v1/keys/tier-secret/rotate", "post"),
     } <= operations

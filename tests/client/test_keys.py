@@ -49,6 +49,31 @@ async def test_a_job_is_held_and_ended(vault: ReplayVault, house: World) -> None
             await everybody.open_session("p-1")
 
 
+async def test_a_leak_is_answered_and_the_tier_secret_is_rotated(
+    vault: ReplayVault, published: uuid.UUID, house: World
+) -> None:
+    keys = vault.keys
+    assert (await keys.plan("reencrypt", recording=published)).would["recordings"] == 1
+    drafted = await keys.draft_leak("recording", reason="a test", recording=published)
+    assert [each.step for each in drafted.steps] == ["reencrypt", "review"]
+    declared = await keys.declare_leak("recording", reason="a test", recording=published)
+    plan = await keys.answered(declared.id)
+    assert [each.state for each in plan.steps] == ["done", "by hand"]
+    assert (await keys.leak(declared.id)).answered_at == plan.answered_at
+    assert [each.id for each in await keys.leaks()] == [declared.id]
+    with pytest.raises(NotFound):
+        await keys.leak(published)
+    with pytest.raises(Forbidden):
+        await keys.tier_secret()
+    text = (await house.backend(HOUSE, ServiceScope.KEYS)).token
+    assert text is not None
+    async with ReplayVault(house.url, Token(text), backoff=QUICK) as everybody:
+        [old] = (await everybody.keys.tier_secret()).secrets
+        assert (await everybody.keys.rotate_tier_secret(old)).step in {"opening", "sealing", "living-out"}
+        with pytest.raises(Conflict):
+            await everybody.keys.rotate_tier_secret("0" * 16)
+
+
 async def test_without_the_scope_there_is_nothing(narrow: ReplayVault, house: World) -> None:
     assert await service_token(house, ServiceScope.INGEST)
     with pytest.raises(Forbidden):

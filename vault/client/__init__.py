@@ -31,7 +31,15 @@ from vault.client.documents import (
     Ticket,
 )
 from vault.client.errors import ReplayVaultError
-from vault.client.key_documents import JobState, KeyJob, KeysCensus, KeysDue, KeysStatus
+from vault.client.key_documents import (
+    JobState,
+    KeyJob,
+    KeysCensus,
+    KeysDue,
+    KeysStatus,
+    LeakPlan,
+    TierStanding,
+)
 from vault.client.keys import Keys
 from vault.client.patient import PatientSession
 from vault.client.sinks import FileSink, Sink, WriterSink
@@ -46,6 +54,7 @@ __all__ = [
     "KeysCensus",
     "KeysDue",
     "KeysStatus",
+    "LeakPlan",
     "Metadata",
     "OpenedSession",
     "PatientSession",
@@ -58,6 +67,7 @@ __all__ = [
     "Sink",
     "State",
     "Ticket",
+    "TierStanding",
     "Token",
     "WriterSink",
 ]

@@ -167,3 +167,59 @@ class KeysDue(Document):
     tokens: tuple[EndingToken, ...]
     erasures_proposed: tuple[ErasureProposed, ...]
     erasures_whole: bool
+
+
+class LeakStep(Document):
+    """One step of the answer to a leak; `command` is for whoever does it by hand."""
+
+    step: str
+    state: str
+    against: str
+    command: str
+    job: uuid.UUID | None = None
+
+
+class LeakDraft(Document):
+    """The steps that would answer a leak."""
+
+    leak: str
+    steps: tuple[LeakStep, ...]
+
+
+class Leak(Document):
+    """A leak that was declared."""
+
+    id: uuid.UUID
+    leak: str
+    tenant: str | None = None
+    patient: str | None = None
+    recording: uuid.UUID | None = None
+    token_id: uuid.UUID | None = None
+    version: int | None = None
+    reason: str
+    declared_by: str
+    declared_at: dt.datetime
+    answered_at: dt.datetime | None = None
+
+
+class LeakPlan(Leak):
+    """A leak, and the steps that answer it, in their order."""
+
+    steps: tuple[LeakStep, ...]
+
+
+class Leaks(Document):
+    """Leaks, the latest first."""
+
+    compromises: tuple[Leak, ...]
+
+
+class TierStanding(Document):
+    """How the rotation of the tier secret stands; secrets by their ids, the sealing one first."""
+
+    step: str
+    note: str | None = None
+    secrets: tuple[str, ...]
+    replicas: int
+    left: int
+    until: dt.datetime | None = None
