@@ -83,7 +83,9 @@ class Keys:
     ) -> KeyJob:
         """Ask for a job: at most so many items a second, in this part of the day (UTC, `22:00-06:00`).
 
-        With `reencrypt`, what is replaced stays for `grace_s`. Raises `Conflict` while such a one is under way, `Busy` where too many are, and as `plan` does.
+        With `reencrypt`, what is replaced stays for `grace_s`.
+
+        Raises `Conflict` while such a one is under way, `Busy` where too many are, and as `plan` does.
         """
         body = _body(
             kind,
