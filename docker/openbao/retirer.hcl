@@ -13,3 +13,7 @@ path "transit/keys/replayvault/config" {
 path "transit/keys/replayvault/trim" {
   capabilities = ["update"]
 }
+# Lets `replayvault doctor` see that this token may do no more than that.
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import datetime as dt
 import enum
 import functools
@@ -78,7 +79,7 @@ _REFUSALS: Final = (
 )
 
 
-class _Door(enum.Enum):
+class Door(enum.Enum):
     """Which token a call shows."""
 
     CONTROL = "control"  # wraps and unwraps
@@ -127,9 +128,11 @@ class OpenBaoMaster:
         return self._transit.key
 
     @property
-    def has_rotator(self) -> bool:
-        """Whether a token of its own rotates."""
-        return self._transit.rotator_token_file is not None
+    def doors(self) -> frozenset[Door]:
+        """Those that have a token of their own."""
+        transit = self._transit
+        files = {Door.ROTATOR: transit.rotator_token_file, Door.RETIRER: transit.retirer_token_file}
+        return frozenset({Door.CONTROL, *(door for door, file in files.items() if file is not None)})
 
     @property
     def batch_limit(self) -> int:
@@ -147,10 +150,10 @@ class OpenBaoMaster:
         data = await self._ask("encrypt", {"plaintext": plain, "context": _derived(context)})
         return self._made(data)
 
-    async def unwrap(self, wrapped: MasterWrap, *, context: bytes, by_rotator: bool = False) -> MasterHalf:
-        """Open a wrap of this key; `by_rotator` only to see that the rotator's token may not."""
+    async def unwrap(self, wrapped: MasterWrap, *, context: bytes, door: Door = Door.CONTROL) -> MasterHalf:
+        """Open a wrap of this key; by another door only to see that its token may not."""
         question = {"ciphertext": self._ciphertext(wrapped), "context": _derived(context)}
-        data = await self._ask("decrypt", question, door=_door(may_rotate=by_rotator))
+        data = await self._ask("decrypt", question, door=door)
         try:
             return MasterHalf(base64.b64decode(data["plaintext"], validate=True))
         except (KeyError, TypeError, ValueError, binascii.Error):
@@ -165,7 +168,7 @@ class OpenBaoMaster:
             {"ciphertext": self._ciphertext(items[at][0]), "context": _derived(items[at][1])} for at in due
         ]
         question = {"batch_input": batch}
-        answer = await self._ask("rewrap", question, door=_Door.ROTATOR) if batch else {"batch_results": []}
+        answer = await self._ask("rewrap", question, door=Door.ROTATOR) if batch else {"batch_results": []}
         results = answer.get("batch_results")
         if not isinstance(results, list) or len(results) != len(due):
             raise MasterUnavailable(_STRANGE)
@@ -184,26 +187,29 @@ class OpenBaoMaster:
 
     async def facts(self) -> dict[str, Any]:
         """What the server says of the key; raises `NoSuchKey`."""
-        data = await self.read(f"keys/{self._transit.key}", may_rotate=True)
+        data = await self.read(f"keys/{self._transit.key}", door=Door.ROTATOR)
         if data is None:
             raise NoSuchKey("the keeper has no such master key")
         return data
 
-    async def read(self, path: str, *, may_rotate: bool) -> dict[str, Any] | None:
+    async def read(self, path: str, *, door: Door) -> dict[str, Any] | None:
         """What stands at a path below the mount, None for nothing; raises `MasterUnavailable` or `NoSuchKey`."""
-        data = await self._call(
-            lambda client: client.read(self.path(path)), door=_door(may_rotate=may_rotate)
-        )
+        data = await self._call(lambda client: client.read(self.path(path)), door=door)
         return None if data is None else _data(data)
 
-    async def capabilities(self, paths: Sequence[str], *, may_rotate: bool) -> dict[str, Any]:
+    async def capabilities(self, paths: Sequence[str], *, door: Door) -> dict[str, Any]:
         """What a token may do at these paths; raises `MasterRefused` where it may not even ask."""
         question = {"paths": list(paths)}
-        return await self._write("sys/capabilities-self", question, door=_door(may_rotate=may_rotate))
+        return await self._write("sys/capabilities-self", question, door=door)
+
+    async def offer(self, setting: str, *, door: Door) -> None:
+        """Offer a setting of the key what it cannot take; raises `MasterRefused` where the token may not set it."""
+        with contextlib.suppress(Malformed, NoSuchKey, KeyMismatch):
+            await self._change("config", {setting: "nothing that it can be"}, door=door)
 
     async def rotate(self) -> int:
         """Make a new version."""
-        await self._change("rotate", {}, door=_Door.ROTATOR)
+        await self._change("rotate", {}, door=Door.ROTATOR)
         return await self.current_version()
 
     async def versions(self) -> Sequence[MasterVersion]:
@@ -245,7 +251,7 @@ class OpenBaoMaster:
         if not all(each.is_retired for each in going):
             raise NotRetirable(RETIRE_FIRST)
         if going:
-            await self._change("trim", {"min_available_version": version + 1}, door=_Door.RETIRER)
+            await self._change("trim", {"min_available_version": version + 1}, door=Door.RETIRER)
 
     async def health(self) -> None:
         """Returns when a call gets through; raises `MasterUnavailable`."""
@@ -254,9 +260,9 @@ class OpenBaoMaster:
     async def _allow_from(self, version: int) -> None:
         # Both at once: the server trims nothing that either of them still allows.
         least = {"min_decryption_version": version, "min_encryption_version": version}
-        await self._change("config", least, door=_Door.RETIRER)
+        await self._change("config", least, door=Door.RETIRER)
 
-    async def _change(self, verb: str, body: dict[str, Any], *, door: _Door) -> None:
+    async def _change(self, verb: str, body: dict[str, Any], *, door: Door) -> None:
         path = f"{self._path('keys')}/{verb}"
         await self._call(lambda client: client.write_data(path, data=body), door=door)
 
@@ -298,15 +304,13 @@ class OpenBaoMaster:
     def _path(self, verb: str) -> str:
         return self.path(f"{verb}/{self._transit.key}")
 
-    async def _ask(
-        self, verb: str, question: dict[str, Any], *, door: _Door = _Door.CONTROL
-    ) -> dict[str, Any]:
+    async def _ask(self, verb: str, question: dict[str, Any], *, door: Door = Door.CONTROL) -> dict[str, Any]:
         return await self._write(self._path(verb), question, door=door)
 
-    async def _write(self, path: str, question: dict[str, Any], *, door: _Door) -> dict[str, Any]:
+    async def _write(self, path: str, question: dict[str, Any], *, door: Door) -> dict[str, Any]:
         return _data(await self._call(lambda client: client.write_data(path, data=question), door=door))
 
-    async def _call(self, work: Callable[[hvac.Client], Any], *, door: _Door) -> Any:
+    async def _call(self, work: Callable[[hvac.Client], Any], *, door: Door) -> Any:
         loop = asyncio.get_running_loop()
         call = functools.partial(self._in_thread, work, door=door)
         try:
@@ -315,7 +319,7 @@ class OpenBaoMaster:
         except TimeoutError:
             raise MasterUnavailable("the keeper of the master key does not answer in time") from None
 
-    def _in_thread(self, work: Callable[[hvac.Client], Any], *, door: _Door) -> Any:
+    def _in_thread(self, work: Callable[[hvac.Client], Any], *, door: Door) -> Any:
         try:
             return work(self._client(door=door))
         except exceptions.InvalidRequest as error:
@@ -326,15 +330,15 @@ class OpenBaoMaster:
             sentence = next(says for kind, says in _SENTENCES.items() if isinstance(error, kind))
             raise (MasterRefused if sentence == _DENIED else MasterUnavailable)(sentence) from None
 
-    def _token_file(self, door: _Door) -> Path:
+    def _token_file(self, door: Door) -> Path:
         """The token for what is asked for, and where there is none of its own, one that may do more."""
         transit = self._transit
         rotator = transit.rotator_token_file or transit.token_file
-        if door is _Door.RETIRER:
+        if door is Door.RETIRER:
             return transit.retirer_token_file or rotator
-        return rotator if door is _Door.ROTATOR else transit.token_file
+        return rotator if door is Door.ROTATOR else transit.token_file
 
-    def _client(self, *, door: _Door) -> hvac.Client:
+    def _client(self, *, door: Door) -> hvac.Client:
         file = self._token_file(door)
         try:
             token = read_private_file(file).decode("ascii").strip()
@@ -347,10 +351,6 @@ class OpenBaoMaster:
             client = self._own.client = _connected(self._transit)
         client.token = token
         return client
-
-
-def _door(*, may_rotate: bool) -> _Door:
-    return _Door.ROTATOR if may_rotate else _Door.CONTROL
 
 
 def _whole(found: object) -> int:

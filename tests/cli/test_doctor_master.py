@@ -53,7 +53,7 @@ class Keeper:
         create_private_file(file, self.bao.token_for(rules, name=f"{self.key}-{name}").encode())
         return file
 
-    def master(self, control: str, rotator: str | None) -> OpenBaoMaster:
+    def master(self, control: str, rotator: str | None, retirer: str | None = None) -> OpenBaoMaster:
         """A keeper that is reached with tokens under these policies."""
         return OpenBaoMaster(
             Transit(
@@ -62,6 +62,7 @@ class Keeper:
                 key=self.key,
                 token_file=self.token(control, "control"),
                 rotator_token_file=None if rotator is None else self.token(rotator, "rotator"),
+                retirer_token_file=None if retirer is None else self.token(retirer, "retirer"),
             )
         )
 
@@ -93,6 +94,35 @@ async def test_the_shipped_policies_are_well(keeper: Keeper) -> None:
         ),
         Verdict.OK,
     )
+
+
+async def test_a_retirer_may_do_what_it_is_for_and_no_more(keeper: Keeper) -> None:
+    async def said(policy: str) -> dict[str, tuple[Verdict, str]]:
+        master = keeper.master(shipped("control"), shipped("rotator"), policy)
+        found = await keeper_findings("keeper", master)
+        return {each.name: (each.verdict, each.says) for each in found if "retirer" in each.name}
+
+    before = keeper.bao.root.secrets.transit.read_key(keeper.key)["data"]
+    well = await said(shipped("retirer"))
+    assert {name: verdict for name, (verdict, _) in well.items()} == {
+        "retirer": Verdict.OK,
+        "rights of the retirer token": Verdict.OK,
+    }
+    trims = 'path "transit/keys/KEY/trim" { capabilities = ["update"] }\n'
+    asks = 'path "sys/capabilities-self" { capabilities = ["update"] }\n'
+    settings = 'path "transit/keys/KEY/config" { capabilities = ["update"] }\n'
+    loose = await said(trims + asks + settings + OPENS_TOO)
+    verdict, says = loose["rights of the retirer token"]
+    assert (loose["retirer"][0], verdict) == (Verdict.OK, Verdict.WRONG)
+    assert "change the key's settings" in says
+    assert "open wraps" in says
+    assert (await said(trims + asks))["retirer"][0] is Verdict.WRONG
+    silent = await said(trims + settings)
+    assert {name: verdict for name, (verdict, _) in silent.items()} == {
+        "rights of the retirer token": Verdict.NOTE
+    }
+    # The questions changed nothing.
+    assert keeper.bao.root.secrets.transit.read_key(keeper.key)["data"] == before
 
 
 async def test_a_rotator_that_opens_is_wrong(keeper: Keeper) -> None:

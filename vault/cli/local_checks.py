@@ -107,6 +107,7 @@ def _key_files(settings: CommonSettings) -> Iterator[tuple[str, Path, bool]]:
         for name, path in (
             ("master token", settings.master_token_file),
             ("rotator token", settings.rotator_token_file),
+            ("retirer token", settings.retirer_token_file),
             ("former master token", settings.former_master_token_file),
         ):
             if path is not None:

@@ -14,7 +14,7 @@ from keys import contexts, halves
 from keys.database import Database
 from keys.errors import DatabaseUnavailable, KeysError, MasterRefused, MasterUnavailable, MasterUnusable
 from keys.keyring import PatientKeyRow
-from keys.master.inspection import Inspected, KeySettings, inspect
+from keys.master.inspection import Inspected, KeySettings, RetirerRights, RotatorRights, inspect
 from keys.master.openbao import OpenBaoMaster
 from keys.master.protocol import Master
 from keys.master.several import Masters
@@ -27,7 +27,9 @@ from vault.cli.findings import Finding, Verdict, down, note, ok, wrong
 from vault.cli.local_checks import key_file_finding
 from vault.settings import ControlSettings, SettingsError
 
-_POLICIES: Final = "write the policies of this release anew: docker/openbao/control.hcl and rotator.hcl"
+_POLICIES: Final = (
+    "write the policies of this release anew: control.hcl, rotator.hcl and retirer.hcl in docker/openbao"
+)
 _TIMEOUT_S: Final = 15.0
 _NAMES: Final = ("keeper of the master key", "former keeper")
 
@@ -118,16 +120,29 @@ def transit_findings(found: Inspected) -> Iterator[Finding]:
         todo = "bao write transit/config/keys disable_upsert=true"
         yield wrong("upserts", "are on: wrapping under a mistyped or deleted name makes a new key", todo)
     yield _token_finding("rights of the master token", found.control_may)
-    if found.rotator_opens is None:
+    yield from _rotator_findings(found.rotator)
+    if found.retirer is not None:
+        yield from _retirer_findings(found.retirer)
+
+
+def _rotator_findings(found: RotatorRights | None) -> Iterator[Finding]:
+    if found is None:
         says = "the master token rotates as well: who takes it may open wraps and make versions"
         yield note("rotator", says, "give rotation a token of its own: REPLAYVAULT_ROTATOR_TOKEN_FILE")
         return
-    if found.rotator_opens:
+    if found.opens:
         yield wrong("rotator", "its token opens wraps, and must only rewrap them", _POLICIES)
     else:
         yield ok("rotator", "its token opens nothing")
-    others = None if found.rotator_may is None else tuple(w for w in found.rotator_may if w != "open wraps")
-    yield _token_finding("rights of the rotator token", others)
+    yield _token_finding("rights of the rotator token", found.may)
+
+
+def _retirer_findings(found: RetirerRights) -> Iterator[Finding]:
+    if found.retires is False:
+        yield wrong("retirer", "its token may not take versions out of use, or not destroy them", _POLICIES)
+    elif found.retires:
+        yield ok("retirer", "its token may take versions out of use, and destroy them")
+    yield _token_finding("rights of the retirer token", found.may)
 
 
 def _key_findings(key: KeySettings | None) -> Iterator[Finding]:

@@ -76,7 +76,7 @@ def _rows(document: dict[str, Any]) -> Iterator[tuple[object, object, str]]:
         about = f"{master['patient_keys_elsewhere']} patient keys under former versions or keepers"
         yield about, None, "replayvault keys rewrap"
     if tier["is_due"]:
-        yield "tier secret", tier["made_at"], "put a fresh line above the old one, on every host"
+        yield "tier secret", tier["made_at"], "replayvault keys rotate tier-secret"
     old, drained = document["patient_keys"], document["drained"]
     if old["count"]:
         yield f"{_count(old)} patient keys", old["oldest_at"], "replayvault keys rotate patient"
