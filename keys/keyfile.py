@@ -29,8 +29,16 @@ def create_private_file(path: Path, data: bytes) -> None:
         raise MasterUnusable(f"cannot write the key file {path}: {error.strerror}") from None
 
 
-def change_private_file(path: Path, change: Callable[[bytes], bytes]) -> bytes:
-    """Put what `change` makes of a key file in its place, and return it; raises `MasterUnusable` as reading does."""
+def change_private_file(
+    path: Path,
+    change: Callable[[bytes], bytes],
+    *,
+    keeps_its_age: Callable[[bytes, bytes], bool] | None = None,
+) -> bytes:
+    """Put what `change` makes of a key file in its place, and return it; raises `MasterUnusable` as reading does.
+
+    Where `keeps_its_age` says so of the content before and after, the file's time of modification stays as it was.
+    """
     try:
         lock = os.open(
             path.with_name(f".{path.name}.lock"),
@@ -41,8 +49,10 @@ def change_private_file(path: Path, change: Callable[[bytes], bytes]) -> bytes:
         raise MasterUnusable(f"cannot lock the key file {path}: {error.strerror}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        data = change(read_private_file(path))
-        _rename_into_place(path, data)
+        before = read_private_file(path)
+        data = change(before)
+        is_as_old = keeps_its_age is not None and keeps_its_age(before, data)
+        _rename_into_place(path, data, modified_ns=path.stat().st_mtime_ns if is_as_old else None)
     except OSError as error:
         raise MasterUnusable(f"cannot write the key file {path}: {error.strerror}") from None
     finally:
@@ -83,8 +93,10 @@ def _link_into_place(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def _rename_into_place(path: Path, data: bytes) -> None:
+def _rename_into_place(path: Path, data: bytes, *, modified_ns: int | None) -> None:
     with _draft(path, data) as draft:
+        if modified_ns is not None:
+            os.utime(draft, ns=(modified_ns, modified_ns))
         draft.replace(path)
     _sync_folder(path.parent)
 

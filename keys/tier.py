@@ -5,6 +5,7 @@ beside it, with ids and no secret.
 
 Invariants:
 - each change is one rename, and may be repeated: a rotation that was stopped anywhere goes on from what stands there;
+- the file is as old as the youngest secret in it: what only changes their order, or takes one out, makes it no younger;
 - a process that looks at the file again never loses what it holds to a file that cannot be read.
 """
 
@@ -124,7 +125,7 @@ def tier_ids(path: Path) -> tuple[str, ...]:
 
 
 def written_at(path: Path) -> dt.datetime | None:
-    """When a secret was last put into the file or taken out of it; None where there is no file."""
+    """When a secret was last put into the file, by its time of modification; None where there is no file."""
     try:
         return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
     except FileNotFoundError:
@@ -148,7 +149,11 @@ def drop_tier(path: Path, *, old: str) -> None:
 
 
 def _change(path: Path, change: Callable[[tuple[TierSecret, ...]], tuple[TierSecret, ...]]) -> None:
-    change_private_file(path, lambda data: _encoded(change(_decoded(data, path))))
+    change_private_file(
+        path,
+        lambda data: _encoded(change(_decoded(data, path))),
+        keeps_its_age=lambda before, after: set(after.split()) <= set(before.split()),
+    )
 
 
 def _ids(secrets: Sequence[TierSecret]) -> tuple[str, ...]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import Any
 
+from sqlalchemy import update
+
+from keys.database import Database
 from keys.service_token import HOUSE, ServiceScope
 from tests.adversary.press import PICTURE, pressing
 from tests.api.test_keys import NOBODY, ask, do, ended, not_now
 from tests.world import Answer, Backend, World
+from vault.api.leaks import MOST_UNANSWERED
+from vault.catalog.key_job_states import JobState
+from vault.catalog.tables import key_jobs
 
 LEAKS = "/v1/keys/compromises"
 
@@ -133,14 +140,38 @@ async def test_a_step_whose_job_stopped_is_a_conflict(world: World) -> None:
     assert (await go_on(clinic, leak)).status == 200
     assert (await go_on(clinic, leak)).json["code"] == "conflict"
     await do(clinic, busy, "abort")
-    begun = await go_on(clinic, leak)
-    job = begun.json["steps"][1]["job"]
-    if (await do(clinic, job, "pause")).status == 200:
-        paused = await go_on(clinic, leak)
-        assert (paused.status, "paused" in paused.json["detail"]) == (409, True)
-        await do(clinic, job, "resume")
+    job = (await go_on(clinic, leak)).json["steps"][1]["job"]
     assert (await ended(clinic, job))["state"] == "done"
-    assert (await go_on(clinic, leak)).status == 200
+    async with pressing(world) as press:
+        for state, says in (("paused", "is paused"), ("incomplete", "failed"), ("awaiting", "an approval")):
+            await mark(press.catalog, job, state)
+            stopped = await go_on(clinic, leak)
+            assert (stopped.status, says in stopped.json["detail"]) == (409, True)
+            assert states(await clinic.json(f"{LEAKS}/{leak}"))["reencrypt"] == "to do"
+        await mark(press.catalog, job, "done")
+    assert states((await go_on(clinic, leak)).json)["rotate-patients"] == "done"
+
+
+async def mark(catalog: Database, job: str, state: str) -> None:
+    """Say that a job is in a state, whatever became of it."""
+    async with catalog.writing() as connection:
+        await connection.execute(
+            update(key_jobs).where(key_jobs.c.id == uuid.UUID(job)).values(state=JobState(state).value)
+        )
+
+
+async def test_a_tenant_leaves_no_more_leaks_unanswered_than_the_line_holds(world: World) -> None:
+    clinic, other = await world.backend("clinic"), await world.backend("other")
+    await clinic.announce("ann")
+    await other.announce("ben")
+    for _ in range(MOST_UNANSWERED):
+        declared = await declare(clinic, "patient", patient="ann")
+        assert declared.status == 201
+    refused = await declare(clinic, "patient", patient="ann")
+    assert (refused.status, "Retry-After" in refused.headers) == (429, True)
+    assert len((await clinic.json(LEAKS))["compromises"]) == MOST_UNANSWERED
+    assert (await declare(clinic, "patient", patient="ann", dry_run=True)).status == 200
+    assert (await declare(other, "patient", patient="ben")).status == 201
 
 
 async def test_one_recording_is_encrypted_anew(world: World) -> None:

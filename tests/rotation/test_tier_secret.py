@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import datetime as dt
 import os
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,24 @@ import pytest
 from keys.database import open_database
 from keys.errors import MasterUnusable, NoSuchKey
 from keys.records import Kind, Token, open_record, sealed_under
-from keys.tier import TierRotation, create_tier_file, load_tier_file, tier_ids
+from keys.tier import (
+    TierRotation,
+    add_tier,
+    create_tier_file,
+    drop_tier,
+    load_tier_file,
+    seal_with_newest,
+    tier_ids,
+    written_at,
+)
 from tests.adversary.press import pressing
 from tests.adversary.replica import StreamServer
 from tests.rotation.test_traffic import TTL_S, Viewer
+from tests.servers import ValkeyServer
 from tests.world import App, Engine, World, embedded_settings, open_world
 from vault.app.ground import utc_now
 from vault.redis_client import connect_redis
+from vault.sessions.errors import TierConflict
 from vault.sessions.records import RecordStore
 from vault.sessions.replicas import Replicas
 from vault.sessions.tier_rotation import TierDesk, TierStanding, TierStep
@@ -146,7 +159,7 @@ async def test_nobody_notices_and_the_old_secret_opens_nothing(world: World, des
     assert (await after.get("/v1/recordings")).status == 200
 
 
-async def test_a_replica_that_lacks_the_new_secret_holds_the_switch_up(world: World, desk: TierDesk) -> None:
+async def test_a_replica_that_lacks_the_new_secret_holds_the_switch_up(desk: TierDesk) -> None:
     replicas = Replicas(desk.redis)
     [old] = await asyncio.to_thread(tier_ids, desk.path)
     await replicas.tell("stream-far", [old])
@@ -161,10 +174,9 @@ async def test_a_replica_that_lacks_the_new_secret_holds_the_switch_up(world: Wo
     assert (await desk.advance()).step is S.SEALING
     await replicas.leave("stream-far")
     assert (await until(desk, S.NONE)).ids == (new,)
-    assert world.engine in Engine
 
 
-async def test_a_service_that_does_not_run_is_no_proof(world: World, desk: TierDesk, tmp_path: Path) -> None:
+async def test_a_service_that_does_not_run_is_no_proof(desk: TierDesk, tmp_path: Path) -> None:
     alone = tmp_path / "alone.secret"
     await asyncio.to_thread(create_tier_file, alone)
     elsewhere = TierDesk(alone, desk.catalog, desk.redis, None, utc_now)
@@ -172,7 +184,6 @@ async def test_a_service_that_does_not_run_is_no_proof(world: World, desk: TierD
     for name in await Replicas(desk.redis).living():
         await Replicas(desk.redis).leave(name)
     assert (await elsewhere.advance()).step is S.OPENING
-    assert world.engine in Engine
 
 
 async def test_a_command_that_is_killed_after_each_change_goes_on(tmp_path: Path) -> None:
@@ -199,6 +210,94 @@ async def test_a_command_that_is_killed_after_each_change_goes_on(tmp_path: Path
         assert await asyncio.to_thread(TierRotation.read, path) is None
         steps = [each["note"].split(":")[0] for each in world.audit() if each["action"] == "tier.rotate"]
         assert steps == ["add", "switch", "drop", "end"]
+
+
+def test_a_file_is_as_old_as_its_youngest_secret(tmp_path: Path) -> None:
+    path = tmp_path / "tier.secret"
+    create_tier_file(path)
+    [old] = tier_ids(path)
+    age(path)
+    made = written_at(path)
+    add_tier(path, after=old)
+    added = written_at(path)
+    assert made is not None
+    assert added is not None
+    assert added - made > dt.timedelta(minutes=30)
+    age(path)
+    added = written_at(path)
+    add_tier(path, after=old)  # there are two already
+    seal_with_newest(path, old=old)
+    drop_tier(path, old=old)
+    assert old not in tier_ids(path)
+    assert written_at(path) == added
+
+
+def age(path: Path) -> None:
+    """Make a file an hour older."""
+    hour_ago_s = path.stat().st_mtime - 3600
+    os.utime(path, (hour_ago_s, hour_ago_s))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Told:
+    """What became of a file since its secret leaked, and what the replicas hold, by what the file holds then."""
+
+    name: str
+    since_the_leak: Callable[[Path, str], object]
+    replicas: Callable[[tuple[str, ...]], dict[str, tuple[str, ...]]]
+    is_sealed_anew: bool = False
+
+
+def replaced(path: Path, old: str) -> None:
+    begun(path, old)
+    seal_with_newest(path, old=old)
+    drop_tier(path, old=old)
+    TierRotation(old).end(path)
+
+
+def begun(path: Path, old: str) -> None:
+    TierRotation.begin(path)
+    add_tier(path, after=old)
+
+
+def ended(path: Path, old: str) -> None:
+    """A rotation that was begun before the leak: whoever saw the file then has both secrets."""
+    begun(path, old)
+    age(path)
+    seal_with_newest(path, old=old)
+    drop_tier(path, old=old)
+    TierRotation(old).end(path)
+
+
+TOLD = (
+    Told("all seal with a younger one", replaced, lambda held: {"a": held, "b": held}, is_sealed_anew=True),
+    Told("nothing was done", lambda *_: None, lambda held: {"a": held}),
+    Told("one seals with another", replaced, lambda held: {"a": held, "b": ("f" * 16, *held)}),
+    Told("nobody tells", replaced, lambda _: {}),
+    Told("begun, and the old one seals", begun, lambda held: {"a": held}),
+    Told("ended, and begun before", ended, lambda held: {"a": held}),
+)
+
+
+@pytest.mark.parametrize("told", TOLD, ids=lambda told: told.name)
+async def test_what_counts_as_sealed_anew(valkey_server: ValkeyServer, tmp_path: Path, told: Told) -> None:
+    await asyncio.to_thread(valkey_server.flush)
+    path = tmp_path / "tier.secret"
+    await asyncio.to_thread(create_tier_file, path)
+    await asyncio.to_thread(age, path)
+    [old] = await asyncio.to_thread(tier_ids, path)
+    leaked_at = utc_now() - dt.timedelta(minutes=1)
+    await asyncio.to_thread(told.since_the_leak, path, old)
+    catalog = await asyncio.to_thread(open_database, f"sqlite+aiosqlite:///{tmp_path}/not-asked.sqlite")
+    redis = connect_redis(valkey_server.tcp_url)
+    try:
+        for name, held in told.replicas(await asyncio.to_thread(tier_ids, path)).items():
+            await Replicas(redis).tell(name, held)
+        with contextlib.nullcontext() if told.is_sealed_anew else pytest.raises(TierConflict):
+            await TierDesk(path, catalog, redis, None, utc_now).require_sealed_anew(leaked_at)
+    finally:
+        await redis.aclose()
+        await catalog.aclose()
 
 
 def test_a_file_with_two_secrets_of_unknown_order_is_left_alone(tmp_path: Path) -> None:

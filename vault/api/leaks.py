@@ -38,6 +38,7 @@ from vault.rotation.leaks import (
     plan_document_of,
     step_document_of,
 )
+from vault.sessions.errors import TierConflict
 from vault.sessions.tier_rotation import TierDesk
 
 # Each leak that is being answered has a job in the line.
@@ -119,9 +120,8 @@ class LeaksApi:
     async def next(self, call: Call[Service, None, None]) -> models.LeakPlan:
         """Begin the next step of the answer; whoever calls again does nothing twice."""
         declared = await self._found(call, "next")
-        if declared.leak is Leak.TIER and not await self.tiers.sealed_anew_since(declared.declared_at):
-            detail = "Rotate the tier secret first: sessions end once every replica seals with the new one."
-            raise Problem(Code.CONFLICT, detail=detail)
+        if declared.leak is Leak.TIER:
+            await self._require_other_tier(declared)
         answering = Answering(
             self.catalog, self.audit, self.clock, call.principal.actor, request_id(call.request)
         )
@@ -134,6 +134,14 @@ class LeaksApi:
             raise Problem(Code.NOT_FOUND) from None
         _require_going(standing)
         return await self._plan(declared)
+
+    async def _require_other_tier(self, declared: Compromise) -> None:
+        """Raises `Problem`: sessions that end earlier are replaced by others under the secret that leaked."""
+        try:
+            await self.tiers.require_sealed_anew(declared.declared_at)
+        except TierConflict:
+            detail = "Rotate the tier secret first: sessions end once every replica seals with the new one."
+            raise Problem(Code.CONFLICT, detail=detail) from None
 
     async def _found(self, call: Call[Service, None, None], verb: str) -> Compromise:
         """The leak in the path; another tenant's is not there, and asking for it is on record."""

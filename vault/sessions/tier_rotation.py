@@ -129,12 +129,15 @@ class TierDesk:
             )
         return True
 
-    async def sealed_anew_since(self, moment: dt.datetime) -> bool:
-        """Whether every replica seals with a secret that was put into the file after this moment; raises as `look`."""
+    async def require_sealed_anew(self, since: dt.datetime) -> None:
+        """Raises `TierConflict` unless every replica seals with a secret that is younger; or raises as `look` does."""
         standing = await self.look()
         written = await asyncio.to_thread(written_at, self.path)
-        is_elsewhere = standing.step in {TierStep.ADD, TierStep.OPENING, TierStep.SWITCH, TierStep.SEALING}
-        return written is not None and written > moment and not is_elsewhere
+        # Until the switch it is the old one that seals, wherever; and no replica at all is no proof.
+        is_switched = standing.step not in {TierStep.ADD, TierStep.OPENING, TierStep.SWITCH}
+        seals = [held[:1] == standing.ids[:1] for held in standing.replicas.values()]
+        if written is None or written <= since or not is_switched or not seals or not all(seals):
+            raise TierConflict("not every replica seals with a tier secret that is younger than that")
 
     async def _go_on(self) -> TierStanding:
         while True:
