@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import uuid
+from typing import Any
 
 import pytest
 
+import vault.rotation.answering
 from keys.ids import parse_patient
 from keys.service_token import ServiceScope, hash_service_token, new_service_token
 from tests.catalog.rows import TENANT
@@ -97,6 +100,37 @@ async def test_each_step_once_whoever_is_killed(room: Room) -> None:
     assert (await room.row(film)).key_id != before.key_id
     told = [each["note"].rsplit(": ", 1)[1] for each in room.audited() if each["action"] == "compromise.step"]
     assert told == ["end-sessions", "rotate-patients", "reencrypt"]
+
+
+async def test_two_who_saw_the_same_step_due_begin_it_once(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.patient("ann", recordings=1)
+    declared = await patient_s(room)
+    both, do = asyncio.Barrier(2), Answering._do
+
+    async def seen_by_both(*given: Any) -> Any:
+        found = await standings(*given)
+        await both.wait()
+        return found
+
+    async def slowly(*given: Any) -> Any:
+        await asyncio.sleep(0.3)  # the other one's turn, if nothing keeps it away
+        return await do(*given)
+
+    monkeypatch.setattr(vault.rotation.answering, "standings", seen_by_both)
+    monkeypatch.setattr(Answering, "_do", slowly)
+    for verb in (Verb.END_SESSIONS, Verb.ROTATE_PATIENTS):
+        each = [Answering(room.catalog, room.audit, room.clock, "operator:test") for _ in range(2)]
+        first, second = await asyncio.gather(*[one.begin_next(declared) for one in each])
+        assert first is not None
+        assert second is not None
+        assert first.step.verb is second.step.verb is verb
+        assert (first.job is None) is (second.job is None) is (verb not in JOBS)
+        if first.job is not None and second.job is not None:
+            assert first.job.job_id == second.job.job_id
+    told = [each["note"].rsplit(": ", 1)[1] for each in room.audited() if each["action"] == "compromise.step"]
+    assert told == ["end-sessions", "rotate-patients"]
 
 
 @pytest.mark.parametrize("is_revoked", [False, True], ids=["standing", "revoked before"])
