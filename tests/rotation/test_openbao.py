@@ -7,6 +7,9 @@ import datetime as dt
 import json
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from keys.master.local import create_master_file, load_master_file
 from keys.master.openbao import OpenBaoMaster, Transit
 from keys.master.several import Masters
 from keys.tables import catalog_metadata, patient_keys
+from tests.catalog.rows import TENANT
 from tests.media import Media
 from tests.rotation.room import Room
 from tests.servers import BaoServer
@@ -40,20 +44,46 @@ def transit(bao: BaoServer, tmp_path: Path) -> Transit:
     return Transit(address=bao.url, mount="transit", key=key, token_file=tmp_path / "token")
 
 
-async def test_while_it_hangs_live_sessions_play(
-    bao: BaoServer, transit: Transit, tmp_path: Path, media: Media
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A way in which the server is away, and how it comes back."""
+
+    name: str
+    goes: Callable[[BaoServer], object]
+    is_back: Callable[[BaoServer], object]
+
+
+AWAY = (
+    Away("hung", BaoServer.pause, BaoServer.resume),
+    Away("sealed", BaoServer.seal, BaoServer.unseal),
+    Away("killed", BaoServer.kill, BaoServer.start),
+)
+
+
+@pytest.fixture(scope="module")
+def own_bao() -> Iterator[BaoServer]:
+    """One that this module may seal and kill."""
+    with BaoServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("away", AWAY, ids=lambda each: each.name)
+async def test_while_it_is_away_live_sessions_play(
+    own_bao: BaoServer, tmp_path: Path, media: Media, away: Away
 ) -> None:
+    key = await asyncio.to_thread(own_bao.transit_key, f"away-{away.name}")
+    create_private_file(tmp_path / "token", own_bao.root_token.encode())
     given = {
         **embedded_settings(tmp_path / "data"),
-        "master_url": f"openbao+{bao.url}/transit/{transit.key}",
-        "master_token_file": transit.token_file,
+        "master_url": f"openbao+{own_bao.url}/transit/{key}",
+        "master_token_file": tmp_path / "token",
     }
     async with open_world(Engine.EMBEDDED, given) as world:
         clinic = await world.backend("clinic")
         film = await clinic.upload("ann", media.path("audio.webm"))
         ann = await clinic.sign_in("ann")
         assert not (tmp_path / "data" / "master.key").exists()
-        bao.pause()
+        await asyncio.to_thread(away.goes, own_bao)
         try:
             begun = time.monotonic()
             answer = await clinic.send("POST", "/v1/sessions", json={"patient": "ann"})
@@ -64,7 +94,7 @@ async def test_while_it_hangs_live_sessions_play(
             assert (await ann.get("/v1/recordings")).json["recordings"]
             assert (await clinic.send("POST", "/v1/recordings", json=_announcement("ann"))).status == 503
         finally:
-            bao.resume()
+            await asyncio.to_thread(away.is_back, own_bao)
         assert (await clinic.sign_in("ann")).token
         assert world.metric("replayvault_key_mismatch_total") == 0
 
@@ -151,6 +181,61 @@ async def test_patient_keys_move_from_a_file_to_the_server(
     await alone.audit.aclose()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rotate", "patient"),
+        ("rotate", "patient", "--now"),
+        ("rotate", "master"),
+        ("rewrap",),
+        ("retire", "patient"),
+        ("reencrypt", "--tenant", str(TENANT)),
+    ],
+    ids=" ".join,
+)
+async def test_a_dry_run_asks_for_nothing_to_be_opened(
+    catalog: Database,
+    shares: Database,
+    bao: BaoServer,
+    transit: Transit,
+    tmp_path: Path,
+    *,
+    words: tuple[str, ...],
+) -> None:
+    """The server's key and the catalog stay as they are, and no half is wrapped or decrypted."""
+    room = await Room.open(catalog, shares, tmp_path / "audit", master=OpenBaoMaster(transit))
+    await room.patient("ann", recordings=1)
+    before = await _standing(catalog, bao, transit)
+    told = await _typed(catalog, bao, transit, tmp_path, *words, "--dry-run")
+    assert (told.exit_code, "ann" in told.stdout) == (Exit.OK, False)
+    assert next(iter(json.loads(told.stdout).values()))
+    assert await _standing(catalog, bao, transit) == before
+    assert before[1][0] > 0  # what is asked for is counted
+
+
+async def _typed(catalog: Database, bao: BaoServer, transit: Transit, folder: Path, *words: str) -> Result:
+    """A command of `keys`, and what it told in JSON."""
+    environment = {
+        "REPLAYVAULT_DATA_DIR": str(folder / "data"),
+        "REPLAYVAULT_CATALOG_URL": catalog.engine.url.render_as_string(hide_password=False),
+        "REPLAYVAULT_MASTER_URL": f"openbao+{bao.url}/transit/{transit.key}",
+        "REPLAYVAULT_MASTER_TOKEN_FILE": str(transit.token_file),
+    }
+    line = ["keys", *words, "--json"]
+    return await asyncio.to_thread(CliRunner().invoke, replayvault, line, env=environment)
+
+
+async def _standing(catalog: Database, bao: BaoServer, transit: Transit) -> tuple[Any, ...]:
+    """The catalog's rows, how often the server was asked for what, and its key."""
+    async with catalog.reading() as connection:
+        rows = [
+            (await connection.execute(select(table).order_by(*table.primary_key))).all()
+            for table in catalog_metadata.sorted_tables
+        ]
+    asked = [bao.asked(verb, transit.key) for verb in ("encrypt", "decrypt", "rewrap")]
+    return rows, asked, bao.root.read(f"transit/keys/{transit.key}")["data"]
+
+
 async def test_a_dry_run_of_retiring_asks_for_nothing_to_be_opened(
     catalog: Database, shares: Database, bao: BaoServer, transit: Transit, tmp_path: Path
 ) -> None:
@@ -158,45 +243,28 @@ async def test_a_dry_run_of_retiring_asks_for_nothing_to_be_opened(
     room = await Room.open(catalog, shares, tmp_path / "audit", master=OpenBaoMaster(transit))
     await room.patient("ann", recordings=1)
     await room.strongroom.master.rotate()
-    environment = {
-        "REPLAYVAULT_DATA_DIR": str(tmp_path / "data"),
-        "REPLAYVAULT_CATALOG_URL": catalog.engine.url.render_as_string(hide_password=False),
-        "REPLAYVAULT_MASTER_URL": f"openbao+{bao.url}/transit/{transit.key}",
-        "REPLAYVAULT_MASTER_TOKEN_FILE": str(transit.token_file),
-    }
-
-    async def typed(*words: str) -> Result:
-        line = ["keys", "retire", "master", "--version", "1", "--json", *words]
-        return await asyncio.to_thread(CliRunner().invoke, replayvault, line, env=environment)
-
-    async def standing() -> tuple[Any, ...]:
-        async with catalog.reading() as connection:
-            rows = [
-                (await connection.execute(select(table).order_by(*table.primary_key))).all()
-                for table in catalog_metadata.sorted_tables
-            ]
-        asked = [bao.asked(verb, transit.key) for verb in ("encrypt", "decrypt", "rewrap")]
-        return rows, asked, bao.root.read(f"transit/keys/{transit.key}")["data"]
+    retiring = partial(_typed, catalog, bao, transit, tmp_path, "retire", "master", "--version", "1")
+    standing = partial(_standing, catalog, bao, transit)
 
     before = await standing()
     for words in (("--dry-run",), ("--yes",)):
-        refused = await typed(*words)
+        refused = await retiring(*words)
         assert (refused.exit_code, "1 patient keys stand under" in refused.stderr) == (Exit.REFUSED, True)
     assert await standing() == before
     assert before[1][0] > 0  # it is counted
     assert (await room.job(await _rewrapped(room))).state is JobState.DONE
     before = await standing()
-    told = await typed("--dry-run")
+    told = await retiring("--dry-run")
     assert (told.exit_code, json.loads(told.stdout)["would_retire"]["versions"]) == (Exit.OK, [1])
     assert await standing() == before
-    job = JobId(uuid.UUID(json.loads((await typed("--yes")).stdout)["id"]))
+    job = JobId(uuid.UUID(json.loads((await retiring("--yes")).stdout)["id"]))
     room.at = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=1)
     await room.work()
     assert bao.root.read(f"transit/keys/{transit.key}")["data"]["min_decryption_version"] == 2
     before = await standing()
-    assert (await typed("--undo", "--dry-run")).exit_code == Exit.OK
+    assert (await retiring("--undo", "--dry-run")).exit_code == Exit.OK
     assert await standing() == before
-    assert json.loads((await typed("--undo", "--yes")).stdout) == {"restored": [1]}
+    assert json.loads((await retiring("--undo", "--yes")).stdout) == {"restored": [1]}
     assert bao.root.read(f"transit/keys/{transit.key}")["data"]["min_decryption_version"] == 1
     assert (await room.job(job)).state is JobState.ABORTED
     await room.audit.aclose()
