@@ -69,10 +69,21 @@ async def test_a_folder_that_is_not_mounted_is_not_made(tmp_path: Path) -> None:
 
 async def test_many_at_once_leave_one(tmp_path: Path) -> None:
     place = FolderAnchors(tmp_path)
-    puts = (place.put_anchor(ONE, bytes([number])) for number in range(20))
-    results = await asyncio.gather(*puts, return_exceptions=True)
-    assert [type(each) for each in results if each is not None] == [ObjectExists] * 19
-    assert await place.get_anchor(ONE) == bytes([results.index(None)])
+    for size in range(50):
+        name = AnchorName(ONE.writer, size)
+        puts = (place.put_anchor(name, bytes([number])) for number in range(20))
+        results = await asyncio.gather(*puts, return_exceptions=True)
+        assert [type(each) for each in results if each is not None] == [ObjectExists] * 19
+        assert await place.get_anchor(name) == bytes([results.index(None)])
+
+
+async def test_what_a_crash_left_empty_is_filled(tmp_path: Path) -> None:
+    place = FolderAnchors(tmp_path)
+    path = tmp_path / str(ONE)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    await place.put_anchor(ONE, b"note")
+    assert await place.get_anchor(ONE) == b"note"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A run that is cut off while its gateway begins to listen leaves no socket behind."""
+"""A run that is cut off while its gateway begins to listen, once or twice, leaves no socket behind."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def listeners(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
         each.close()
 
 
+@pytest.mark.parametrize("again", [None, 0, 1, 2, 3])
 @pytest.mark.parametrize("steps", range(STEPS))
-async def test_cut_off_after_any_step(listeners: list[socket.socket], steps: int) -> None:
+async def test_cut_off_after_any_step(listeners: list[socket.socket], steps: int, again: int | None) -> None:
     nothing: Any = None
 
     async def listens() -> None:
@@ -43,6 +44,10 @@ async def test_cut_off_after_any_step(listeners: list[socket.socket], steps: int
     for _ in range(steps):
         await asyncio.sleep(0)
     task.cancel()
+    if again is not None:
+        for _ in range(again):
+            await asyncio.sleep(0)
+        task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert [each for each in listeners if each.fileno() >= 0] == []

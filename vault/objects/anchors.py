@@ -3,13 +3,15 @@
 `audit-anchors/<writer>/<size, 20 digits>`, signed, in any store and in a second folder, such as a write-once mount, and
 `tombstones/<erasure id>`, sealed, in the store.
 
-Invariants: the last part of a name sorts as a number; a name is written once, by one exclusive creation; a folder
+Invariants: the last part of a name sorts as a number; a name is written once, under an exclusive lock; a folder
 that is not mounted is an error, never made anew. Here every call blocks and belongs into a thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import re
 import stat
@@ -28,6 +30,7 @@ TOMBSTONES: Final = "tombstones"
 MAX_ANCHOR_BYTES: Final = 4096
 _WRITER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _SIZE: Final = re.compile(r"[0-9]{20}", re.ASCII)
+_WRITING: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -100,20 +103,15 @@ class AnchorFolder:
         self._root = root
 
     def put(self, name: SmallName, data: bytes) -> None:
-        """Create the file in one write; raises `FileExistsError` where one stands that is not empty."""
+        """Fill a file of its own in one write; raises `FileExistsError` where one stands that is not empty."""
         path = self._root / str(name)
         for each in reversed(PurePosixPath(str(name)).parents[:-1]):
             with contextlib.suppress(FileExistsError):
                 (self._root / each).mkdir(mode=0o700)
-        descriptor = _created_or_empty(path)
+        descriptor = os.open(path, _WRITING, 0o600)
         try:
-            if os.write(descriptor, data) != len(data):
-                raise OSError(None, "short write")  # noqa: TRY301 - one way out for every failure
-            os.fsync(descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            raise
+            _require_empty(descriptor, path)
+            _write_whole(descriptor, data)
         finally:
             os.close(descriptor)
         _sync(path.parent)
@@ -138,17 +136,27 @@ class AnchorFolder:
         return tuple(sorted(found))
 
 
-def _created_or_empty(path: Path) -> int:
-    """A new file, or one that a crash left between its creation and its first byte; raises `FileExistsError`."""
-    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+def _require_empty(descriptor: int, path: Path) -> None:
+    """Lock a file that is new, or that a crash left before its first byte; raises `FileExistsError`.
+
+    Who waits for the lock finds what its holder has written, so that of many at once one writes.
+    """
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_size == 0:
+            return
+    raise FileExistsError(errno.EEXIST, "an anchor stands there", str(path))
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Write and sync, or leave the file as empty as it was: another may be waiting for it, so it is not unlinked."""
     try:
-        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        descriptor = os.open(path, flags)
-        facts = os.fstat(descriptor)
-        if stat.S_ISREG(facts.st_mode) and facts.st_size == 0:
-            return descriptor
-        os.close(descriptor)
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, "short write")  # noqa: TRY301 - one way out for every failure
+        os.fsync(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
         raise
 
 

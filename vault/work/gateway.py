@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Final, Self
 
@@ -36,6 +37,7 @@ from vault.playback.ranges import Partial, Unsatisfiable, parse_range
 
 WINDOW_BYTES: Final = 1024 * 1024
 DRAIN_TIMEOUT_S: Final = 30.0
+_HOST: Final = "127.0.0.1"
 _SETTLE_S: Final = 0.1
 
 # Makes a writer whose draft is announced: role and ceiling in bytes.
@@ -70,26 +72,25 @@ class Gateway:
             gateway._handle, request_factory=_patient_request, access_log=None, logger=_silent
         )
         runner = web.ServerRunner(server, shutdown_timeout=1.0)
-        await runner.setup()
-        # A start that is cut off in the middle would leave a socket that listens, and that nobody closes.
-        started = asyncio.ensure_future(web.TCPSite(runner, "127.0.0.1", 0).start())
-        try:
-            await asyncio.shield(started)
-            gateway._port = runner.addresses[0][1]
-            yield gateway
-        finally:
-            await asyncio.wait([started])
-            await runner.cleanup()
+        # Ours from its first moment: a start or an end that is cut off, even twice, leaves no socket that listens.
+        with socket.create_server((_HOST, 0)) as listener:
+            gateway._port = listener.getsockname()[1]
+            await runner.setup()
+            try:
+                await web.SockSite(runner, listener).start()
+                yield gateway
+            finally:
+                await runner.cleanup()
 
     @property
     def source_url(self) -> str:
         """Where ffmpeg reads."""
-        return f"http://127.0.0.1:{self._port}/i/{self._secret}"
+        return f"http://{_HOST}:{self._port}/i/{self._secret}"
 
     @property
     def output_url(self) -> str:
         """The folder that ffmpeg writes to, without a slash at its end."""
-        return f"http://127.0.0.1:{self._port}/o/{self._secret}"
+        return f"http://{_HOST}:{self._port}/o/{self._secret}"
 
     def expect(self, plan: Plan) -> None:
         """Accept the outputs of `plan` from now on; before that nothing is accepted."""
